@@ -1,0 +1,162 @@
+/*
+ * What a port owes the kernel, and what the kernel owes a port.
+ *
+ * A port (arch/x86_64, arch/hosted) implements every arch_* function below and calls the
+ * kernel_* functions at the end.  The inline ones stand in its arch_inline.h.  A port never
+ * includes mm/ and includes nothing of kernel/ but kernel/base.
+ *
+ * Contexts: "any" includes NMI; "irq" is ordinary code and interrupt handlers, not NMI;
+ * "ordinary" is a CPU's own flow with interrupts on.
+ */
+#pragma once
+
+#include "boot/boot_info.h"
+#include "kernel/base/base.h"
+
+#define ARCH_CPU_MAX    64
+#define ARCH_PAGE_BYTES 4096ul
+#define ARCH_LINE_BYTES 64ul
+
+struct trap_frame; /* registers at a trap or interrupt; its layout is the port's */
+
+/*
+ * Inline, from arch_inline.h (all: any context, a few instructions):
+ *
+ *   unsigned  arch_cpu_id(void)             index of this CPU, 0 .. arch_cpu_count() - 1; the
+ *                                           CPU that boots is 0.  Only stable while interrupts
+ *                                           are off or the CPU is otherwise pinned
+ *   uintptr_t arch_percpu_offset(void)      added to the address of a percpu variable gives this
+ *                                           CPU's copy (kernel/percpu.h); 0 on CPU 0
+ *   unsigned long arch_irq_save(void)       interrupts off; returns the state before
+ *   void      arch_irq_restore(unsigned long state)
+ *   bool      arch_irq_enabled(void)
+ *   void      arch_irq_enable(void), arch_irq_disable(void)
+ *   void      arch_relax(void)              hint in a spin loop; on hosted also takes interrupts
+ *                                           that are due and allowed
+ *   uint64_t  arch_ticks(void)              the time stamp counter; under QEMU's -icount shift=0
+ *                                           it counts instructions
+ *   uintptr_t arch_direct_base(void)        address of physical byte 0 in the direct map
+ */
+#if __STDC_HOSTED__
+#include "arch/hosted/arch_inline.h"
+#else
+#include "arch/x86_64/arch_inline.h"
+#endif
+
+/* ---- Start-up, on the CPU that boots, in the order in which kernel_init calls them ---- */
+
+/*
+ * arch_boot_cpu_init -- console, this CPU's tables and traps, so that printk, CHECK and panic
+ * report; interrupts stay off.  Uses only static memory.  First call of all.
+ */
+void arch_boot_cpu_init(const struct boot_info *info);
+
+/*
+ * arch_paging_init -- the kernel's own page tables: image W^X with guard pages around static
+ * stacks, direct map of all `ranges` of RAM (kinds other than RESERVED) NX, nothing else.
+ *   take_page  gives one zeroed page (direct-map address), never NULL
+ */
+void arch_paging_init(const struct boot_range *ranges, size_t count, void *(*take_page)(void));
+
+/*
+ * arch_interrupt_init -- interrupt controller, console input, IPIs, the time stamp counter's
+ * frequency; finds the CPUs (ACPI MADT).  On return interrupts can be enabled.
+ *   rsdp  physical address, 0: none; then one CPU
+ */
+void arch_interrupt_init(uint64_t rsdp);
+
+unsigned arch_cpu_count(void); /* CPUs found; 1 before arch_interrupt_init; at most ARCH_CPU_MAX */
+
+/*
+ * arch_cpu_start -- start CPU `cpu` (1 .. arch_cpu_count() - 1) and wait until it has arrived in
+ * kernel_cpu_main(cpu) or a second has passed.
+ *   percpu_offset  what arch_percpu_offset() gives there
+ *   take_pages     gives n contiguous pages (direct map, contents undefined) or NULL
+ *   returns        false when it did not arrive or memory ran out (then nothing is kept)
+ */
+bool arch_cpu_start(unsigned cpu, uintptr_t percpu_offset, void *(*take_pages)(size_t n));
+
+void arch_tick_start(unsigned hz); /* periodic kernel_tick() on this CPU; 0 stops it; irq */
+
+/* ---- Running ---- */
+
+/*
+ * arch_idle -- called with interrupts off: enable them and wait for one, as one step (sti; hlt), so
+ * that an interrupt sent after the caller's last check is never slept through.  Returns with
+ * interrupts on; may return without one.
+ */
+void arch_idle(void);
+
+/* Run kernel_ipi() on `cpu` soon, once for one or several sends.  Any context. */
+void arch_ipi_send(unsigned cpu);
+
+/* Run kernel_nmi() on `cpu` even if it has interrupts off.  Any context. */
+void arch_nmi_send(unsigned cpu);
+
+uint64_t arch_ticks_per_second(void); /* of arch_ticks(); 0 before arch_interrupt_init */
+
+/* ---- Memory ---- */
+
+/*
+ * arch_table_reserve -- a range of addresses, page-aligned, `bytes` long (up to TiB), which reads
+ * as zero and faults on a write until committed.  Boot CPU, after arch_paging_init; costs no
+ * memory per byte.  NULL when the region is used up.
+ */
+void *arch_table_reserve(size_t bytes);
+
+/*
+ * arch_table_commit -- back [addr, addr + bytes) of a reserved range with zeroed pages.
+ *   addr, bytes  whole pages; a page already backed keeps its contents
+ *   take_page    gives one zeroed page (direct map) or NULL; pages are also used for page tables
+ *   returns      false when take_page gave NULL (what was backed stays backed and reads as zero)
+ * Boot CPU before others start, or with the caller's lock held.
+ */
+bool arch_table_commit(void *addr, size_t bytes, void *(*take_page)(void));
+
+/*
+ * arch_boot_release -- unmap [start, end) of the kernel image (boot-only code, page-aligned, link
+ * addresses); the pages stay reachable through the direct map.
+ */
+void arch_boot_release(uintptr_t start, uintptr_t end);
+
+/* ---- Console: the serial line ---- */
+
+void arch_console_write(const char *bytes, size_t n); /* any; waits for the device; caller locks */
+int arch_console_read(void); /* irq; the next byte typed, or -1 when there is none */
+
+/* ---- Traps, backtraces ---- */
+
+/*
+ * arch_backtrace -- return addresses of the callers, innermost first; any context.  `from` NULL:
+ * the caller's own; else at that trap.  Checks each frame before it reads it.
+ */
+size_t arch_backtrace(const struct trap_frame *from, uintptr_t *pcs, size_t max);
+
+/* The function that holds `pc`: false when not known.  Any context. */
+bool arch_symbol(uintptr_t pc, const char **name, size_t *offset);
+
+/* Give a frame's registers, a line at a time, to `line`.  Any context. */
+void arch_trap_dump(const struct trap_frame *frame, void (*line)(const char *text));
+
+/*
+ * arch_exit -- end the machine: 0 powers off (QEMU exits with 0); any other status ends QEMU with
+ * a status that is not 0 (isa-debug-exit), or powers off where there is no such device.
+ */
+NORETURN void arch_exit(unsigned status);
+
+/* ---- What the kernel owes a port (kernel/, called by the port) ---- */
+
+void kernel_init(const struct boot_info *info); /* the boot order, up to every CPU running */
+NORETURN void kernel_run(void);                 /* do what the command line says; boot CPU */
+NORETURN void kernel_cpu_main(unsigned cpu);    /* another CPU has started; interrupts off */
+void kernel_ipi(void);                          /* interrupt context, interrupts off */
+void kernel_tick(void);                         /* interrupt context, interrupts off */
+void kernel_nmi(struct trap_frame *frame);      /* may return */
+void kernel_console_input(void); /* interrupt context: arch_console_read has something */
+
+/* A trap that the port cannot resolve; `what` as the report's first line shall name it. */
+NORETURN void kernel_trap(struct trap_frame *frame, const char *what);
+
+/* One message line from the port, printf-like with base/format.h's conversions. */
+void kernel_log(const char *format, ...) PRINTF_LIKE(1, 2);
+NORETURN void kernel_panic(const char *format, ...) PRINTF_LIKE(1, 2);
