@@ -1,0 +1,53 @@
+#!/bin/sh
+# qemu.sh uefi ESP.img [QEMU-ARGUMENT...]
+# qemu.sh pvh KERNEL.elf CMDLINE_TEXT INITRD|- [QEMU-ARGUMENT...]
+#
+# Start QEMU as `make run`, the tests and the benchmarks do: q35 without default devices, the serial
+# line on this terminal (C-a x ends QEMU, C-a c is its monitor).  From the environment:
+#   CPUS, MEM     processors, memory                                    (2, 512M)
+#   CPU           model; "max" has 1 GiB pages, "qemu64" has not        (max)
+#   ACCEL         accelerator and its options                           (tcg)
+#   OVMF          firmware for uefi                                     (build/ovmf.fd)
+#   BIOS          firmware for pvh: qboot.rom starts fastest            (qboot.rom)
+#   LOG           file for a copy of the serial line                    (none kept)
+#
+# Status: 0 when the machine powered itself off and no loader complained; QEMU's own otherwise
+# (isa-debug-exit gives an odd number); 1 for a loader that gave up and had the firmware power off.
+set -u
+
+way=$1
+case $way in
+uefi)
+    esp=$2
+    shift 2
+    set -- -bios "${OVMF:-build/ovmf.fd}" \
+        -drive "if=none,id=esp,format=raw,file=$esp" -device virtio-blk-pci,drive=esp,bootindex=0 "$@"
+    ;;
+pvh)
+    kernel=$2 cmdline=$3 initrd=$4
+    shift 4
+    [ "$initrd" = - ] || set -- -initrd "$initrd" "$@"
+    set -- -bios "${BIOS:-qboot.rom}" -kernel "$kernel" -append "$cmdline" "$@"
+    ;;
+*)
+    echo "qemu.sh: $way: uefi or pvh" >&2
+    exit 2
+    ;;
+esac
+
+temp=
+if [ -z "${LOG:-}" ]; then
+    temp=$(mktemp)
+    LOG=$temp
+fi
+trap 'rm -f $temp' EXIT
+
+qemu-system-x86_64 -machine q35,sata=off,i8042=off -accel "${ACCEL:-tcg}" -cpu "${CPU:-max}" \
+    -smp "${CPUS:-2}" -m "${MEM:-512M}" -nodefaults -no-user-config -no-reboot -display none \
+    -chardev "stdio,id=serial,mux=on,signal=off,logfile=$LOG" -serial chardev:serial \
+    -mon chardev=serial -device isa-debug-exit,iobase=0xf4,iosize=0x04 "$@"
+status=$?
+if [ "$status" = 0 ] && grep -aq 'spandrel loader: ' "$LOG"; then
+    status=1
+fi
+exit "$status"
