@@ -1,0 +1,108 @@
+/*
+ * Who called whom, and what their names are.
+ *
+ * All kernel code keeps frame pointers, except leaf functions: at [rbp] stands the caller's rbp, at
+ * [rbp + 8] the return address.  Anything is read only if it lies whole inside one of the port's
+ * stacks, which are always mapped; a walk ends at a return address that is not code.  Where the
+ * walk comes to a trap's or an interrupt's frame it goes on with what that hit.
+ *
+ * Names come from a table that the build makes of the linked image (symbols.sh) and links in at
+ * its end: pairs of addresses and names, sorted by address, the last one an end mark.  A first link
+ * has none.
+ */
+#include "arch/x86_64/image.h"
+#include "arch/x86_64/stacks.h"
+#include "arch/x86_64/trap.h"
+
+#define PUSH_RBP 0x55 /* the instruction */
+
+struct symbol {
+    uint32_t offset; /* of the function from BOOT_KERNEL_BASE */
+    uint32_t name;   /* offset of the name from symbol_names */
+};
+
+extern const struct symbol __symbols_start[], __symbols_end[];
+extern const char __symbol_names[];
+
+/* Do the `bytes` at addr lie inside one stack? */
+static bool stack_is_readable(uintptr_t addr, size_t bytes)
+{
+    struct stack_place place, last;
+
+    return IS_ALIGNED(addr, 8u) && stack_find(addr, &place) && !place.is_guard &&
+           stack_find(addr + bytes - 1, &last) && !last.is_guard && last.cpu == place.cpu &&
+           last.kind == place.kind;
+}
+
+/*
+ * Does the word at the stack pointer hold the return address, because what runs at `rip` has made
+ * no frame?  True of a call that went to what is no code, of a function's first instruction, and as
+ * a rule of leaf functions: those that do not start with push %rbp.
+ */
+static bool caller_is_at_rsp(uintptr_t rip)
+{
+    const char *name;
+    size_t offset;
+
+    if (!image_is_code(rip))
+        return true;
+    return arch_symbol(rip, &name, &offset) &&
+           (offset == 0 || *(const uint8_t *)(rip - offset) != PUSH_RBP);
+}
+
+/* Where a trap hit, and its caller where that stands in no frame; at most two. */
+static size_t backtrace_trap(const struct trap_frame *frame, uintptr_t *pcs, size_t max)
+{
+    size_t count = 0;
+
+    if (count < max)
+        pcs[count++] = frame->rip;
+    if (count < max && stack_is_readable(frame->rsp, sizeof(uintptr_t)) &&
+        caller_is_at_rsp(frame->rip) && image_is_code(*(const uintptr_t *)frame->rsp))
+        pcs[count++] = *(const uintptr_t *)frame->rsp;
+    return count;
+}
+
+size_t arch_backtrace(const struct trap_frame *from, uintptr_t *pcs, size_t max)
+{
+    uintptr_t rbp = from != NULL ? from->rbp : (uintptr_t)__builtin_frame_address(0);
+    size_t count = from != NULL ? backtrace_trap(from, pcs, max) : 0;
+
+    while (count < max && stack_is_readable(rbp, 2 * sizeof(uintptr_t))) {
+        const uintptr_t *frame = (const uintptr_t *)rbp;
+
+        if (!image_is_code(frame[1]))
+            break;
+        pcs[count++] = frame[1];
+        rbp = frame[0];
+        if (frame[1] == (uintptr_t)trap_return && stack_is_readable(rbp, sizeof(*from))) {
+            const struct trap_frame *trap = (const struct trap_frame *)rbp;
+
+            count += backtrace_trap(trap, pcs + count, max - count);
+            rbp = trap->rbp;
+        }
+    }
+    return count;
+}
+
+bool arch_symbol(uintptr_t pc, const char **name, size_t *offset)
+{
+    size_t low = 0, end = (size_t)(__symbols_end - __symbols_start);
+    uintptr_t offset_of_pc = pc - BOOT_KERNEL_BASE;
+
+    if (end < 2 || !image_is_code(pc) || offset_of_pc < __symbols_start[0].offset ||
+        offset_of_pc >= __symbols_start[end - 1].offset)
+        return false;
+    /* Of the entries from low up to end, the last that does not lie behind pc. */
+    while (end - low > 1) {
+        size_t middle = low + (end - low) / 2;
+
+        if (__symbols_start[middle].offset <= offset_of_pc)
+            low = middle;
+        else
+            end = middle;
+    }
+    *name = __symbol_names + __symbols_start[low].name;
+    *offset = offset_of_pc - __symbols_start[low].offset;
+    return true;
+}

@@ -1,0 +1,35 @@
+# The symbol table of a linked kernel image, as assembly for the next link; backtrace.c reads it.
+#
+#   nm -n FIRST_IMAGE | awk -f symbols.awk >symbols.S
+#
+# The table goes to the very end of the image, so nothing else moves in the second link; the proof
+# is that a table made of the second image is the same, byte for byte.
+#
+# Functions by address; the linker script's marks are left out, and of several names of one address
+# all but the first.  The end mark is the end of the last code, rounded up to a page.
+
+BEGIN { count = 0 }
+
+$3 == "__text_end" || $3 == "__boot_text_end" { end = $1 }
+
+$2 !~ /^[tTwW]$/ || $3 ~ /^__[a-z_]*_(start|end)$/ || $1 == last { next }
+
+{
+    last = address[count] = $1
+    name[count++] = $3
+}
+
+END {
+    base = "0xffffffff80000000"
+    print "        .section .symbols.index, \"a\", @progbits"
+    print "        .balign 8"
+    for (i = 0; i < count; i++)
+        printf "        .long   0x%s - %s, .Lname%d - .Lnames\n", address[i], base, i
+    if (count > 0)
+        printf "        .long   0x%s - %s, 0\n", end, base
+    print "        .section .symbols.names, \"a\", @progbits"
+    print ".Lnames:"
+    for (i = 0; i < count; i++)
+        printf ".Lname%d: .asciz  \"%s\"\n", i, name[i]
+    print "        .section .note.GNU-stack, \"\", @progbits"
+}

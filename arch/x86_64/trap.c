@@ -1,0 +1,83 @@
+/*
+ * Traps: where each goes, and the NMI.
+ *
+ * NMIs have three senders: a TLB flush (tlb.c), arch_nmi_send, and hardware.  The first two set a
+ * flag of the CPU and send an NMI only if it was clear, so each flag stands for one NMI.  An NMI
+ * that finds no flag set is hardware's and goes to the kernel, unless the one before found two:
+ * their second NMI may have come late.
+ */
+#include "arch/x86_64/trap.h"
+#include "arch/x86_64/cpu_block.h"
+#include "arch/x86_64/instr.h"
+#include "arch/x86_64/lapic.h"
+#include "arch/x86_64/layout.h"
+#include "arch/x86_64/tlb.h"
+#include "kernel/base/format.h"
+
+#define TRAP_TEXT_BYTES 160
+#define DUMP_LINE_BYTES 100
+
+static void trap_nmi(struct trap_frame *frame)
+{
+    struct cpu_block *block = cpu_block_this();
+    uint32_t destination = lapic_destination_save();
+    bool is_flush = tlb_flush_due(block);
+    bool is_asked = atomic_exchange_explicit(&block->nmi_asked, false, memory_order_acq_rel);
+
+    if (is_asked || (!is_flush && !block->nmi_may_repeat))
+        kernel_nmi(frame);
+    block->nmi_may_repeat = is_asked && is_flush;
+    lapic_destination_restore(destination);
+}
+
+void trap_dispatch(struct trap_frame *frame)
+{
+    if (frame->vector >= VECTOR_FIRST_IRQ) {
+        interrupt_dispatch((unsigned)frame->vector);
+    } else if (frame->vector == VECTOR_NMI) {
+        trap_nmi(frame);
+    } else {
+        char text[TRAP_TEXT_BYTES];
+
+        trap_describe(frame, cr2_read(), text, sizeof(text));
+        kernel_trap(frame, text);
+    }
+}
+
+void arch_nmi_send(unsigned cpu)
+{
+    struct cpu_block *block = &cpu_blocks[cpu];
+
+    if (!atomic_exchange_explicit(&block->nmi_asked, true, memory_order_acq_rel))
+        lapic_send_nmi(block->apic_id);
+}
+
+void arch_trap_dump(const struct trap_frame *f, void (*line)(const char *text))
+{
+    const struct {
+        const char *names[4];
+        uint64_t values[4];
+    } rows[] = {
+        {{"rax", "rbx", "rcx", "rdx"}, {f->rax, f->rbx, f->rcx, f->rdx}},
+        {{"rsi", "rdi", "rbp", "rsp"}, {f->rsi, f->rdi, f->rbp, f->rsp}},
+        {{"r8 ", "r9 ", "r10", "r11"}, {f->r8, f->r9, f->r10, f->r11}},
+        {{"r12", "r13", "r14", "r15"}, {f->r12, f->r13, f->r14, f->r15}},
+        {{"rip", "rfl", "cr2", "cr3"}, {f->rip, f->rflags, cr2_read(), cr3_read()}},
+    };
+    char text[DUMP_LINE_BYTES];
+
+    for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+        const char *const *names = rows[i].names;
+        const uint64_t *values = rows[i].values;
+
+        format_string(text, sizeof(text), "%s %016llx  %s %016llx  %s %016llx  %s %016llx",
+                      names[0], (unsigned long long)values[0], names[1],
+                      (unsigned long long)values[1], names[2], (unsigned long long)values[2],
+                      names[3], (unsigned long long)values[3]);
+        line(text);
+    }
+    format_string(text, sizeof(text), "cs %04llx  ss %04llx  vector %llu  error 0x%llx",
+                  (unsigned long long)f->cs, (unsigned long long)f->ss,
+                  (unsigned long long)f->vector, (unsigned long long)f->error);
+    line(text);
+}

@@ -1,0 +1,24 @@
+/* Traps and interrupts: the frame that the entry code builds, and where each goes. */
+#pragma once
+
+#include "arch/arch.h"
+
+/* As trap_entry.S pushes it: last pushed first. */
+struct trap_frame {
+    uint64_t r15, r14, r13, r12, r11, r10, r9, r8;
+    uint64_t rdi, rsi, rbp, rdx, rcx, rbx, rax;
+    uint64_t vector;
+    uint64_t error;                    /* 0 where the CPU gives none */
+    uint64_t rip, cs, rflags, rsp, ss; /* by the CPU */
+};
+
+extern char trap_stubs[];  /* one entry point a vector, TRAP_STUB_BYTES apart */
+extern char trap_return[]; /* where trap_dispatch returns to */
+
+void trap_dispatch(struct trap_frame *frame); /* from trap_entry.S; interrupts off */
+
+/* Name the trap for a report: into text[0 .. bytes). */
+void trap_describe(const struct trap_frame *frame, uint64_t cr2, char *text, size_t bytes);
+
+/* An interrupt that is not an exception (interrupt.c). */
+void interrupt_dispatch(unsigned vector);
