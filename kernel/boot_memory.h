@@ -1,0 +1,21 @@
+/*
+ * Memory at start-up: from the way in's map to mm/, and back to the page heap what only the
+ * start needed.  Boot CPU; part of the boot order (kernel/main.c).
+ */
+#pragma once
+
+#include "boot/boot_info.h"
+#include "kernel/base/base.h"
+
+/* Hand the map to mm/, less what mem= cuts off; early_alloc works from here on. */
+void boot_memory_open(const struct boot_info *info);
+
+/* The way in's map, in early memory: valid while the way in's own memory is not. */
+const struct boot_range *boot_memory_ranges(size_t *count);
+
+void *boot_memory_take_page(void); /* zeroed, for arch_paging_init; never NULL */
+
+/* Ranges of kind BOOT and boot-only sections of the image go to the page heap; after mm_init. */
+void boot_memory_give(void);
+
+void boot_memory_report(void);

@@ -1,0 +1,178 @@
+/*
+ * The command line (kernel/cmdline.h): one table of keys, each with the values that it accepts and
+ * where they go.
+ */
+#include "kernel/cmdline.h"
+#include "arch/arch.h"
+#include "kernel/base/parse.h"
+#include "kernel/base/string.h"
+#include "kernel/print.h"
+
+#define CMDLINE_WORD_BYTES 128 /* key, =, value and NUL: longer than any that is accepted */
+#define CMDLINE_MEM_MIN    (16 * MIB)
+
+struct settings settings = {
+    .seed = 1,
+    .gogc = 100,
+};
+
+enum setting_kind {
+    SETTING_TEXT,     /* char[max + 1] */
+    SETTING_NUMBER,   /* unsigned, min .. max */
+    SETTING_NUMBER64, /* uint64_t, min .. max */
+    SETTING_SIZE,     /* uint64_t, 0 or min .. max */
+    SETTING_FLAG,     /* bool */
+    SETTING_GOGC,     /* unsigned, or "off" for 0 */
+    SETTING_THEN,     /* enum then_what */
+};
+
+struct setting {
+    const char *key;
+    enum setting_kind kind;
+    void *target;
+    uint64_t min, max;
+    const char *accepts; /* as the error says it */
+};
+
+static const struct setting cmdline_table[] = {
+    {"run", SETTING_TEXT, settings.run, 0, sizeof(settings.run) - 1, "up to 63 bytes"},
+    {"then", SETTING_THEN, &settings.then, 0, 0, "monitor or poweroff"},
+    {"test", SETTING_TEXT, settings.test, 0, sizeof(settings.test) - 1, "up to 63 bytes"},
+    {"bench", SETTING_TEXT, settings.bench, 0, sizeof(settings.bench) - 1, "up to 63 bytes"},
+    {"trace", SETTING_TEXT, settings.trace, 0, sizeof(settings.trace) - 1, "up to 63 bytes"},
+    {"cpus", SETTING_NUMBER, &settings.cpus, 0, ARCH_CPU_MAX, "0 (all) to 64"},
+    {"mem", SETTING_SIZE, &settings.mem_bytes, CMDLINE_MEM_MIN, 64 * TIB,
+     "0 (all) or 16MiB to 64TiB, as in 512M"},
+    {"failnth", SETTING_NUMBER, &settings.failnth, 0, UINT32_MAX, "0 (off) to 4294967295"},
+    {"seed", SETTING_NUMBER64, &settings.seed, 1, UINT64_MAX, "1 to 18446744073709551615"},
+    {"paranoia", SETTING_FLAG, &settings.paranoia, 0, 1, "0 or 1"},
+    {"gogc", SETTING_GOGC, &settings.gogc, 1, UINT32_MAX, "1 to 4294967295 percent, or off"},
+    {"memlimit", SETTING_SIZE, &settings.memlimit_bytes, MIB, 64 * TIB,
+     "0 (none) or 1MiB to 64TiB, as in 512M"},
+    {"gctrace", SETTING_NUMBER, &settings.gctrace, 0, 2, "0, 1 or 2"},
+    {"schedtrace", SETTING_NUMBER, &settings.schedtrace_ms, 0, 3600000, "0 (off) to 3600000 ms"},
+    {"scavtrace", SETTING_NUMBER, &settings.scavtrace, 0, 1, "0 or 1"},
+    {"gcstoptheworld", SETTING_NUMBER, &settings.gcstoptheworld, 0, 2, "0, 1 or 2"},
+    {"gccheckmark", SETTING_NUMBER, &settings.gccheckmark, 0, 1, "0 or 1"},
+    {"clobberfree", SETTING_NUMBER, &settings.clobberfree, 0, 1, "0 or 1"},
+    {"slab_debug", SETTING_TEXT, settings.slab_debug, 0, sizeof(settings.slab_debug) - 1,
+     "up to 63 bytes"},
+};
+_Static_assert(ARCH_CPU_MAX == 64, "the text of cpus= names it");
+
+static const struct setting *cmdline_find(const char *key)
+{
+    for (size_t i = 0; i < ARRAY_COUNT(cmdline_table); i++) {
+        if (strcmp(cmdline_table[i].key, key) == 0)
+            return &cmdline_table[i];
+    }
+    return NULL;
+}
+
+static bool cmdline_set_then(const char *value)
+{
+    if (strcmp(value, "monitor") == 0)
+        settings.then = THEN_MONITOR;
+    else if (strcmp(value, "poweroff") == 0)
+        settings.then = THEN_POWEROFF;
+    else
+        return false;
+    return true;
+}
+
+static bool cmdline_set_text(const struct setting *setting, const char *value)
+{
+    size_t length = strlen(value);
+
+    if (length > setting->max)
+        return false;
+    memcpy(setting->target, value, length + 1);
+    return true;
+}
+
+/* false: not a value of this setting, which stands as it was */
+static bool cmdline_set(const struct setting *setting, const char *value)
+{
+    uint64_t number;
+
+    switch (setting->kind) {
+    case SETTING_TEXT:
+        return cmdline_set_text(setting, value);
+    case SETTING_THEN:
+        return cmdline_set_then(value);
+    case SETTING_SIZE:
+        if (!parse_size(value, &number))
+            return false;
+        if (number != 0 && (number < setting->min || number > setting->max))
+            return false;
+        *(uint64_t *)setting->target = number;
+        return true;
+    case SETTING_GOGC:
+        if (strcmp(value, "off") == 0) {
+            *(unsigned *)setting->target = 0;
+            return true;
+        }
+        break;
+    default:
+        break;
+    }
+    if (!parse_u64(value, &number) || number < setting->min || number > setting->max)
+        return false;
+    if (setting->kind == SETTING_NUMBER64)
+        *(uint64_t *)setting->target = number;
+    else if (setting->kind == SETTING_FLAG)
+        *(bool *)setting->target = number != 0;
+    else
+        *(unsigned *)setting->target = (unsigned)number;
+    return true;
+}
+
+/* One word, NUL-terminated; false: a malformed value. */
+static bool cmdline_parse_word(char *word)
+{
+    char *equals = strchr(word, '=');
+
+    if (equals == NULL) {
+        printk("command line: %s: not a key=value word; ignored\n", word);
+        return true;
+    }
+    *equals = '\0';
+    const struct setting *setting = cmdline_find(word);
+    if (setting == NULL) {
+        printk("command line: %s=: no such key; ignored\n", word);
+        return true;
+    }
+    if (!cmdline_set(setting, equals + 1)) {
+        printk("command line: %s=%s: accepted: %s\n", word, equals + 1, setting->accepts);
+        return false;
+    }
+    return true;
+}
+
+unsigned cmdline_parse(const char *line)
+{
+    unsigned errors = 0;
+    char word[CMDLINE_WORD_BYTES];
+
+    for (;;) {
+        while (*line == ' ' || *line == '\t' || *line == '\r' || *line == '\n')
+            line++;
+        if (*line == '\0')
+            return errors;
+
+        const char *start = line;
+        while (*line != '\0' && *line != ' ' && *line != '\t' && *line != '\r' && *line != '\n')
+            line++;
+        size_t length = (size_t)(line - start);
+        if (length >= sizeof(word)) {
+            printk("command line: %.16s...: accepted: up to %zu bytes a word\n", start,
+                   sizeof(word) - 1);
+            errors++;
+            continue;
+        }
+        memcpy(word, start, length);
+        word[length] = '\0';
+        if (!cmdline_parse_word(word))
+            errors++;
+    }
+}

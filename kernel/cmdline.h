@@ -1,0 +1,33 @@
+/*
+ * The command line: key=value words (DESIGN section 3).  An unknown key is reported and ignored; a
+ * malformed value is an error that names the key and the accepted range, and the default stands.
+ * Settings are read-only after cmdline_parse.
+ */
+#pragma once
+
+#include "kernel/base/base.h"
+
+enum then_what { THEN_MONITOR, THEN_POWEROFF };
+
+struct settings {
+    char run[64];        /* run=      command to run before the monitor, a comma for each space
+                                     ("panic,null"); "" or "monitor": none */
+    enum then_what then; /* then=     monitor|poweroff: what comes after run= */
+    char test[64];       /* test=     glob over suite.name */
+    char bench[64];      /* bench= */
+    char trace[64];      /* trace=    module name; "": the only or first module */
+    unsigned cpus;       /* cpus=     0: all */
+    uint64_t mem_bytes;  /* mem=      use at most; 0: all */
+    unsigned failnth;    /* failnth=  0: off; armed on CPU 0 before the command of run= */
+    uint64_t seed;       /* seed=     1 by default */
+    bool paranoia;       /* paranoia=1 full _check walks */
+    unsigned gogc;       /* gogc=100|off; 0: off */
+    uint64_t memlimit_bytes;
+    unsigned gctrace, schedtrace_ms, scavtrace, gcstoptheworld, gccheckmark, clobberfree;
+    char slab_debug[64];
+};
+
+extern struct settings settings;
+
+/* Returns the number of malformed values (reported through printk, as unknown keys are). */
+unsigned cmdline_parse(const char *line);

@@ -1,0 +1,241 @@
+/*
+ * The monitor's commands on memory, and `panic`, which does on purpose what must never go unseen:
+ * each kind ends in a report that tests compare.
+ */
+#include "kernel/base/parse.h"
+#include "kernel/base/string.h"
+#include "kernel/command.h"
+#include "kernel/lock.h"
+#include "kernel/panic.h"
+#include "kernel/print.h"
+#include "mm/mm.h"
+#include "mm/page/page.h"
+#include "mm/slab/slab.h"
+#include "mm/span/span.h"
+
+static void commands_bytes_print(const char *what, size_t bytes, const char *remark)
+{
+    printk("  %-22s %12zu KiB  %s\n", what, bytes / KIB, remark);
+}
+
+static int commands_mem(int argc, char **argv)
+{
+    struct mm_stats mm = mm_stats();
+    struct page_stats page = page_stats();
+
+    (void)argc, (void)argv;
+    commands_bytes_print("usable", mm.ram_bytes, "");
+    commands_bytes_print("free", mm.free_bytes, "in the page heap");
+    commands_bytes_print("  windows", mm.window_bytes, "of these: in CPUs' windows");
+    commands_bytes_print("  longest run", page.largest_run * PAGE_BYTES, "");
+    commands_bytes_print("pages handed out", mm.page_alloc_bytes, "by page_alloc");
+    commands_bytes_print("spans", mm.span_bytes, "");
+    commands_bytes_print("  objects", mm.object_bytes, "in use");
+    commands_bytes_print("  magazines", mm.magazine_bytes, "free, at a CPU");
+    commands_bytes_print("  central", mm.central_bytes, "free, in spans");
+    commands_bytes_print("metadata", mm.meta_bytes, "of all layers");
+    printk("  %zu of %zu chunks of 2 MiB are free as a whole; the page heap's lock was taken %lu "
+           "times\n",
+           page.whole_chunks, page.ram_pages / CHUNK_PAGES, page.heap_locks);
+    return 0;
+}
+COMMAND(mem, "", "where memory is", commands_mem);
+
+/* The span that holds one address. */
+static int commands_span_at(const char *text)
+{
+    uint64_t addr;
+
+    if (!parse_u64(text, &addr)) {
+        printk("spans: %s: accepted: an address, as in 0xffff800001000000\n", text);
+        return 1;
+    }
+    const struct span *span = span_of((const void *)(uintptr_t)addr);
+    if (span == NULL) {
+        printk("no span holds 0x%lx\n", addr);
+        return 0;
+    }
+    printk("  span at 0x%lx, %zu KiB, span class %u\n", span->base, span_bytes(span) / KIB,
+           span->span_class);
+    if (span_slot_count(span) == 0)
+        printk("  one large object\n");
+    else
+        printk("  %u slots of %u bytes, %u not taken; this is slot %lu\n", span_slot_count(span),
+               span->slot_bytes, span->free_count, (addr - span->base) / span->slot_bytes);
+    return 0;
+}
+
+static int commands_spans(int argc, char **argv)
+{
+    struct span_stats all = span_stats();
+    struct slab_class_stats row;
+    size_t small_spans = 0, small_bytes = 0;
+
+    if (argc > 1)
+        return commands_span_at(argv[1]);
+    printk("  %-24s %10s %8s %12s\n", "class", "slot", "spans", "KiB");
+    for (size_t i = 0; i < slab_class_count(); i++) {
+        if (!slab_class_stats(i, &row) || row.spans == 0)
+            continue;
+        printk("  %-24s %10zu %8zu %12zu\n", row.name, row.slot_bytes, row.spans,
+               row.span_bytes / KIB);
+        small_spans += row.spans;
+        small_bytes += row.span_bytes;
+    }
+    printk("  %-24s %10s %8zu %12zu\n", "large objects", "", all.spans - small_spans,
+           (all.span_bytes - small_bytes) / KIB);
+    printk("  %-24s %10s %8zu %12zu\n", "all", "", all.spans, all.span_bytes / KIB);
+    printk("  table %zu KiB, descriptors %zu KiB\n", all.table_bytes / KIB, all.desc_bytes / KIB);
+    return 0;
+}
+COMMAND(spans, "[ADDRESS]", "spans by class, or the span that holds an address", commands_spans);
+
+static int commands_slabs(int argc, char **argv)
+{
+    struct slab_class_stats row;
+
+    (void)argc, (void)argv;
+    printk("  %-24s %10s %10s %10s %8s %12s %12s\n", "class", "slot", "slots", "live", "magazine",
+           "allocs", "frees");
+    for (size_t i = 0; i < slab_class_count(); i++) {
+        if (slab_class_stats(i, &row) && (row.spans != 0 || row.allocs != 0))
+            printk("  %-24s %10zu %10zu %10zu %8zu %12lu %12lu\n", row.name, row.slot_bytes,
+                   row.slots, row.live, row.magazine, row.allocs, row.frees);
+    }
+    return 0;
+}
+COMMAND(slabs, "", "slots by class", commands_slabs);
+
+static int commands_drain(int argc, char **argv)
+{
+    size_t before = page_free_count();
+
+    (void)argc, (void)argv;
+    mm_drain();
+    printk("%zu pages came back from caches\n", page_free_count() - before);
+    return 0;
+}
+COMMAND(drain, "", "give back what caches hold", commands_drain);
+
+/* ---- panic KIND ---- */
+
+static NOINLINE void *panic_hide(void *pointer)
+{
+    __asm__("" : "+r"(pointer)); /* the compiler shall not see what is wrong with it */
+    return pointer;
+}
+
+static void panic_null(void)
+{
+    *(volatile int *)panic_hide(NULL);
+}
+
+static void panic_write_text(void)
+{
+    *(volatile char *)panic_hide((void *)(uintptr_t)commands_mem) = 0;
+}
+
+static void panic_exec_data(void)
+{
+    void (*data)(void) = (void (*)(void))(uintptr_t)panic_hide(kzalloc(64));
+
+    data();
+}
+
+static NOINLINE unsigned panic_recurse(volatile unsigned *caller)
+{
+    volatile unsigned frame[64];
+
+    frame[0] = caller == NULL ? 0 : *caller + 1;
+    return frame[0] == UINT32_MAX ? 0 : panic_recurse(frame) + frame[0];
+}
+
+static void panic_stack_overflow(void)
+{
+    panic_recurse(NULL);
+}
+
+static void panic_double_free(void)
+{
+    void *object = kmalloc(100);
+
+    kfree(object);
+    kfree(panic_hide(object));
+}
+
+static void panic_bad_free(void)
+{
+    char *object = kmalloc(100);
+
+    kfree(panic_hide(object + 16));
+}
+
+static void panic_wrong_size(void)
+{
+    kfree_sized(kmalloc(100), 1000);
+}
+
+static void panic_page_double_free(void)
+{
+    void *run = page_alloc(20, 0);
+
+    page_free(run, 20);
+    page_free(panic_hide(run), 20);
+}
+
+static void panic_failed_check(void)
+{
+    CHECK(panic_hide(NULL) != NULL);
+}
+
+static void panic_lock_order(void)
+{
+    static struct spinlock outer = SPINLOCK_INIT(MONITOR), inner = SPINLOCK_INIT(TEST);
+
+    if (!CONFIG_DEBUG) {
+        printk("panic: lock-order: only debug builds keep the order\n");
+        return;
+    }
+    spin_lock(&inner);
+    spin_lock(&outer);
+}
+
+static void panic_plain(void)
+{
+    panic("asked for");
+}
+
+static const struct panic_kind {
+    const char *name;
+    void (*run)(void);
+} panic_kinds[] = {
+    {"plain", panic_plain},
+    {"check", panic_failed_check},
+    {"null", panic_null},
+    {"write-text", panic_write_text},
+    {"exec-data", panic_exec_data},
+    {"stack-overflow", panic_stack_overflow},
+    {"double-free", panic_double_free},
+    {"bad-free", panic_bad_free},
+    {"wrong-size", panic_wrong_size},
+    {"page-double-free", panic_page_double_free},
+    {"lock-order", panic_lock_order},
+};
+
+static int commands_panic(int argc, char **argv)
+{
+    const char *name = argc > 1 ? argv[1] : "plain";
+
+    for (size_t i = 0; i < ARRAY_COUNT(panic_kinds); i++) {
+        if (strcmp(panic_kinds[i].name, name) == 0) {
+            panic_kinds[i].run();
+            printk("panic: %s: went unseen\n", name);
+            return 1;
+        }
+    }
+    printk("panic: %s: accepted:\n", name);
+    for (size_t i = 0; i < ARRAY_COUNT(panic_kinds); i++)
+        printk("  %s\n", panic_kinds[i].name);
+    return 1;
+}
+COMMAND(panic, "[KIND]", "do something wrong, to see that it is reported", commands_panic);

@@ -1,0 +1,215 @@
+/*
+ * CPUs: starting them, calling on them, giving them jobs (kernel/cpus.h).
+ *
+ * Calls.  Each CPU has a list of calls to run; a caller pushes a node that lives on its own stack,
+ * sends an IPI and waits until the count of CPUs that have yet to run its function is 0.  It waits
+ * with interrupts on, so it runs what others ask of it meanwhile: two CPUs may call each other.
+ * The list is pushed to by compare-and-swap and taken whole by one exchange, so no lock is held and
+ * no node can be taken twice.
+ *
+ *     caller's stack:   call {fn, arg, pending 2}
+ *                         ^              ^
+ *     cpu_calls of CPU 1: node -> ...    |      node -> next: calls of other callers
+ *     cpu_calls of CPU 2: node ----------'
+ *
+ * Jobs.  Each CPU has a mailbox for one job, which its idle loop takes.  The loop looks into the
+ * mailbox with interrupts off and goes to sleep with arch_idle, which enables them as it waits: the
+ * IPI that follows a job's arrival either comes before the look or ends the wait.
+ *
+ * Locks: none.
+ */
+#include "kernel/cpus.h"
+#include <stdatomic.h>
+#include "kernel/base/check.h"
+#include "kernel/base/string.h"
+#include "kernel/percpu.h"
+#include "kernel/print.h"
+#include "kernel/time.h"
+
+struct cpu_work {
+    cpu_fn *fn;
+    void *arg;
+    _Atomic unsigned pending; /* [A] CPUs that have yet to run it; release / acquire */
+};
+
+struct cpu_call_node {
+    struct cpu_call_node *next; /* [C] once pushed */
+    struct cpu_work *call;      /* [C] */
+};
+
+static _Atomic unsigned cpus_running = 1; /* [A] release / acquire; never falls */
+
+static PERCPU(_Atomic(struct cpu_call_node *), cpu_calls); /* [A] release / acquire */
+static PERCPU(_Atomic(struct cpu_work *), cpu_job);        /* [A] release / acquire */
+
+unsigned cpus_online(void)
+{
+    return atomic_load_explicit(&cpus_running, memory_order_acquire);
+}
+
+/* ---- Start ---- */
+
+/* A zeroed copy of the percpu section, which keeps its variables' alignment to cache lines. */
+static bool cpu_percpu_create(unsigned cpu, void *(*take_pages)(size_t n))
+{
+    uintptr_t section = (uintptr_t)__start_percpu;
+    size_t bytes = (size_t)(__stop_percpu - __start_percpu);
+    size_t lead = section % ARCH_LINE_BYTES;
+    size_t pages = (lead + bytes + ARCH_PAGE_BYTES - 1) / ARCH_PAGE_BYTES;
+    unsigned char *copy = take_pages(pages);
+
+    if (copy == NULL)
+        return false;
+    memset(copy, 0, pages * ARCH_PAGE_BYTES);
+    percpu_offsets[cpu] = (uintptr_t)copy + lead - section;
+    return true;
+}
+
+unsigned cpus_start(unsigned limit, void *(*take_pages)(size_t n))
+{
+    unsigned count = MIN(limit, arch_cpu_count());
+
+    for (unsigned cpu = cpus_online(); cpu < count; cpu++) {
+        if (!cpu_percpu_create(cpu, take_pages)) {
+            printk("cpus: no memory for CPU %u of %u; see mem= and cpus=\n", cpu, count);
+            break;
+        }
+        /* Its copy is not given back: a CPU that comes too late still uses it. */
+        if (!arch_cpu_start(cpu, percpu_offsets[cpu], take_pages)) {
+            printk("cpus: CPU %u of %u did not start; going on without it\n", cpu, count);
+            break;
+        }
+        atomic_store_explicit(&cpus_running, cpu + 1, memory_order_release);
+    }
+    return cpus_online();
+}
+
+void kernel_cpu_main(unsigned cpu)
+{
+    CHECK(cpu == arch_cpu_id());
+    arch_tick_start(TIME_TICK_HZ);
+    kernel_cpu_idle();
+}
+
+/* ---- Calls ---- */
+
+static void cpu_work_run(struct cpu_work *work)
+{
+    work->fn(work->arg);
+    /* The last use: its owner may be gone from here on. */
+    atomic_fetch_sub_explicit(&work->pending, 1, memory_order_release);
+}
+
+static void cpu_work_wait(struct cpu_work *work)
+{
+    while (atomic_load_explicit(&work->pending, memory_order_acquire) != 0)
+        arch_relax();
+}
+
+static void cpu_call_push(unsigned cpu, struct cpu_call_node *node, struct cpu_work *call)
+{
+    _Atomic(struct cpu_call_node *) *list = cpu_var(cpu_calls, cpu);
+
+    node->call = call;
+    node->next = atomic_load_explicit(list, memory_order_relaxed);
+    while (!atomic_compare_exchange_weak_explicit(list, &node->next, node, memory_order_release,
+                                                  memory_order_relaxed))
+        arch_relax();
+    arch_ipi_send(cpu);
+}
+
+void kernel_ipi(void)
+{
+    struct cpu_call_node *node =
+        atomic_exchange_explicit(this_cpu(cpu_calls), NULL, memory_order_acquire);
+
+    while (node != NULL) {
+        struct cpu_call_node *next = node->next;
+
+        cpu_work_run(node->call);
+        node = next;
+    }
+}
+
+/*
+ * The calls go out with interrupts off, so that "this CPU" is one CPU throughout, and so that the
+ * caller's own share runs as an interrupt would run it.
+ */
+void cpu_call(unsigned cpu, cpu_fn *fn, void *arg)
+{
+    struct cpu_work call = {.fn = fn, .arg = arg, .pending = 1};
+    struct cpu_call_node node;
+
+    CHECK(arch_irq_enabled());
+    CHECK(cpu < cpus_online());
+    unsigned long irq_state = arch_irq_save();
+    if (cpu == arch_cpu_id())
+        cpu_work_run(&call);
+    else
+        cpu_call_push(cpu, &node, &call);
+    arch_irq_restore(irq_state);
+    cpu_work_wait(&call);
+}
+
+void cpu_call_all(cpu_fn *fn, void *arg)
+{
+    unsigned count = cpus_online();
+    struct cpu_work call = {.fn = fn, .arg = arg, .pending = count};
+    struct cpu_call_node nodes[ARCH_CPU_MAX];
+
+    CHECK(arch_irq_enabled());
+    unsigned long irq_state = arch_irq_save();
+    unsigned me = arch_cpu_id();
+    for (unsigned cpu = 0; cpu < count; cpu++) {
+        if (cpu != me)
+            cpu_call_push(cpu, &nodes[cpu], &call);
+    }
+    cpu_work_run(&call);
+    arch_irq_restore(irq_state);
+    cpu_work_wait(&call);
+}
+
+/* ---- Jobs ---- */
+
+static void cpu_job_give(unsigned cpu, struct cpu_work *job)
+{
+    _Atomic(struct cpu_work *) *mailbox = cpu_var(cpu_job, cpu);
+    struct cpu_work *empty = NULL;
+
+    while (!atomic_compare_exchange_weak_explicit(mailbox, &empty, job, memory_order_release,
+                                                  memory_order_relaxed)) {
+        empty = NULL;
+        arch_relax();
+    }
+    arch_ipi_send(cpu);
+}
+
+void cpu_run_all(unsigned count, cpu_fn *fn, void *arg)
+{
+    struct cpu_work job = {.fn = fn, .arg = arg, .pending = count};
+    unsigned me = arch_cpu_id();
+
+    CHECK(arch_irq_enabled());
+    CHECK(me < count && count <= cpus_online());
+    for (unsigned cpu = 0; cpu < count; cpu++) {
+        if (cpu != me)
+            cpu_job_give(cpu, &job);
+    }
+    cpu_work_run(&job);
+    cpu_work_wait(&job);
+}
+
+void kernel_cpu_idle(void)
+{
+    for (;;) {
+        arch_irq_disable();
+        struct cpu_work *job =
+            atomic_exchange_explicit(this_cpu(cpu_job), NULL, memory_order_acquire);
+        if (job == NULL) {
+            arch_idle();
+            continue;
+        }
+        arch_irq_enable();
+        cpu_work_run(job);
+    }
+}

@@ -1,0 +1,45 @@
+/*
+ * Fault injection (kernel/fault.h): a countdown per CPU, so that a test that arms it is not
+ * disturbed by what other CPUs acquire.
+ */
+#include "kernel/fault.h"
+#include "kernel/percpu.h"
+
+struct fault_arm {
+    unsigned left;  /* [P] acquisitions up to and with the one that fails; 0: not armed */
+    bool has_fired; /* [P] since armed */
+};
+
+static PERCPU(struct fault_arm, fault_arm);
+
+static COLD bool fault_count_slow(struct fault_arm *arm)
+{
+    arm->has_fired = --arm->left == 0;
+    return arm->has_fired;
+}
+
+bool fault_should_fail(void)
+{
+    struct fault_arm *arm = this_cpu(fault_arm);
+
+    return UNLIKELY(arm->left != 0) && fault_count_slow(arm);
+}
+
+void fault_fail_nth(unsigned nth)
+{
+    unsigned long irq_state = arch_irq_save();
+
+    *this_cpu(fault_arm) = (struct fault_arm){.left = nth};
+    arch_irq_restore(irq_state);
+}
+
+bool fault_disarm(void)
+{
+    unsigned long irq_state = arch_irq_save();
+    struct fault_arm *arm = this_cpu(fault_arm);
+    bool has_fired = arm->has_fired;
+
+    *arm = (struct fault_arm){0};
+    arch_irq_restore(irq_state);
+    return has_fired;
+}

@@ -1,0 +1,28 @@
+/*
+ * Every lock of the kernel, outermost first.  A CPU that holds a lock may take only locks that
+ * stand further down.  Debug builds keep the held stack per CPU and panic with both names on an
+ * inversion.
+ *
+ * Inside all of these is printk's lock, which is none of this kind: NMI and panic take it too
+ * (kernel/print.c).
+ */
+#pragma once
+
+#define LOCK_ORDER(X)                                            \
+    X(MONITOR)     /* the monitor's line */                      \
+    X(TEST)        /* tests' own locks */                        \
+    X(REPLAY)      /* replay's shared state */                   \
+    X(SLAB_CACHES) /* the list of kmem_caches */                 \
+    X(CENTRAL)     /* spans with free slots of one span class */ \
+    X(SPAN_DESC)   /* the pool of span descriptors */            \
+    X(PAGE_HEAP)   /* page bitmaps and summaries */              \
+    X(EARLY)       /* the early allocator */                     \
+    X(CONSOLE_IN)  /* bytes typed and not yet read */
+
+enum lock_rank {
+    LOCK_RANK_NONE,
+#define X(name) LOCK_RANK_##name,
+    LOCK_ORDER(X)
+#undef X
+        LOCK_RANK_COUNT
+};

@@ -1,0 +1,140 @@
+/*
+ * All that mm/ needs from the kernel around it.  mm/ includes only mm/, kernel/base and this file:
+ * to lift mm/ into another kernel, take mm/ and kernel/base and write this one file anew (about a
+ * hundred lines; tests/lift/port.h is one for a POSIX process).
+ *
+ * Here every name is bound to Spandrel's own arch/ and kernel/.
+ *
+ * Contexts as in arch/arch.h: "irq" is ordinary code and interrupt handlers, "ordinary" is code
+ * with interrupts on and no lock held.
+ */
+#pragma once
+
+#include "arch/arch.h"
+#include "kernel/base/base.h"
+#include "kernel/base/check.h"
+#include "kernel/cpus.h"
+#include "kernel/fault.h"
+#include "kernel/lock.h"
+#include "kernel/panic.h"
+#include "kernel/percpu.h"
+#include "kernel/print.h"
+#include "kernel/stat.h"
+
+#define PORT_CPU_MAX    ARCH_CPU_MAX    /* CPUs at most */
+#define PORT_LINE_BYTES ARCH_LINE_BYTES /* what two CPUs must not share, bytes */
+
+/* ---- CPUs, interrupts; any context ---- */
+
+/* This CPU's index, 0 .. port_cpu_count() - 1; stable only while interrupts are off. */
+static inline unsigned port_cpu_id(void)
+{
+    return arch_cpu_id();
+}
+
+/* CPUs that run now; never falls. */
+static inline unsigned port_cpu_count(void)
+{
+    return cpus_online();
+}
+
+/* Interrupts off; returns the state before, for port_irq_restore.  Nests. */
+static inline unsigned long port_irq_save(void)
+{
+    return arch_irq_save();
+}
+
+static inline void port_irq_restore(unsigned long state)
+{
+    arch_irq_restore(state);
+}
+
+/* True in ordinary context: interrupts on, so that waiting for other CPUs is allowed. */
+static inline bool port_can_wait(void)
+{
+    return arch_irq_enabled();
+}
+
+/*
+ * A variable per CPU, zero when its CPU starts: [static] PORT_PERCPU(struct x, name); at file scope.
+ * port_this_cpu(name) and port_cpu(name, cpu) give pointers to a CPU's copy.
+ */
+#define PORT_PERCPU(type, name) PERCPU(type, name)
+#define port_this_cpu(name)     this_cpu(name)
+#define port_cpu(name, cpu)     cpu_var(name, cpu)
+
+/* Run fn(arg) on every CPU, each with interrupts off, and wait for all.  Ordinary context. */
+static inline void port_call_all(void (*fn)(void *arg), void *arg)
+{
+    cpu_call_all(fn, arg);
+}
+
+/* ---- Locks: interrupts off while held, ranked by kernel/lock_order.h; irq ---- */
+
+typedef struct spinlock port_lock_t;
+#define PORT_LOCK_INIT(rank) SPINLOCK_INIT(rank) /* rank: a name of LOCK_ORDER */
+
+static inline unsigned long port_lock(port_lock_t *lock)
+{
+    return spin_lock(lock);
+}
+
+static inline void port_unlock(port_lock_t *lock, unsigned long irq_state)
+{
+    spin_unlock(lock, irq_state);
+}
+
+/* True while anyone holds it; for CHECKs at the head of *_locked functions. */
+static inline bool port_lock_is_held(const port_lock_t *lock)
+{
+    return spin_is_held(lock);
+}
+
+/* ---- Memory ---- */
+
+/* Address of physical byte 0 in the direct map. */
+static inline uintptr_t port_direct_base(void)
+{
+    return arch_direct_base();
+}
+
+/* Addresses that read as zero until committed, and their backing: see arch/arch.h. */
+static inline void *port_table_reserve(size_t bytes)
+{
+    return arch_table_reserve(bytes);
+}
+
+static inline bool port_table_commit(void *addr, size_t bytes, void *(*take_page)(void))
+{
+    return arch_table_commit(addr, bytes, take_page);
+}
+
+/* ---- Output and death; any context ---- */
+
+#define port_print(...) printk(__VA_ARGS__)
+#define port_panic(...) panic(__VA_ARGS__)
+
+/* Return addresses of the callers, innermost first; returns how many. */
+static inline size_t port_backtrace(uintptr_t *pcs, size_t max)
+{
+    return arch_backtrace(NULL, pcs, max);
+}
+
+/* A number that differs from boot to boot, as far as the machine can tell. */
+static inline uint64_t port_seed(void)
+{
+    return arch_ticks();
+}
+
+/* ---- Testing ---- */
+
+/* Asked once where memory is acquired; true: behave as if there were none.  irq */
+static inline bool port_fault(void)
+{
+    return fault_should_fail();
+}
+
+/* Event counters: PORT_STAT(page, alloc_failed); at file scope, port_stat_inc(page, alloc_failed). */
+#define PORT_STAT(layer, name)        STAT(layer, name)
+#define port_stat_inc(layer, name)    stat_inc(layer, name)
+#define port_stat_add(layer, name, n) stat_add(layer, name, n)
