@@ -1,0 +1,73 @@
+/*
+ * mm/ put together: the order in which its layers open, drain and are checked, and one account of
+ * where memory is.  What each layer is stands in mm.h and in the layer's own header.
+ *
+ * Draining runs from the top down, since each layer gives back to the one below: objects to spans,
+ * spans and their descriptors to the page heap through this CPU's window, and windows last.
+ */
+#include "mm/mm.h"
+
+#include "mm/page/early.h"
+#include "mm/page/page.h"
+#include "mm/page/ranges.h"
+#include "mm/port.h"
+#include "mm/slab/slab.h"
+#include "mm/span/span.h"
+
+void mm_early_init(struct mm_range *ranges, size_t count, size_t capacity)
+{
+    size_t usable = ranges_normalise(ranges, count, capacity);
+
+    if (usable == 0)
+        port_panic("mm_early_init: no usable page in %zu ranges of the memory map", count);
+    early_open(ranges, usable);
+}
+
+void mm_init(void)
+{
+    page_heap_init(); /* page_alloc; early_alloc is closed */
+    span_init();      /* spans, found by address */
+    slab_init();      /* kmalloc, kmem_cache */
+}
+
+size_t mm_give(uint64_t base, uint64_t bytes)
+{
+    return page_heap_give(base, bytes);
+}
+
+void mm_drain(void)
+{
+    slab_drain_all();
+    span_drain();
+    page_drain_all();
+}
+
+void mm_check(void)
+{
+    slab_check();
+    span_check_all();
+    page_check();
+}
+
+struct mm_stats mm_stats(void)
+{
+    struct page_stats page = page_stats();
+    struct span_stats span = span_stats();
+    struct slab_stats slab = slab_stats();
+    size_t taken_bytes = (page.ram_pages - page.free_pages) * PAGE_BYTES;
+    size_t own_bytes = span.span_bytes + span.desc_bytes + span.table_bytes + slab.cache_bytes;
+
+    return (struct mm_stats){
+        .ram_bytes = page.ram_pages * PAGE_BYTES + early_bytes(),
+        .free_bytes = page.free_pages * PAGE_BYTES,
+        .window_bytes = page.window_pages * PAGE_BYTES,
+        /* While other CPUs run, parts read one after another may exceed the whole. */
+        .page_alloc_bytes = taken_bytes - MIN(own_bytes, taken_bytes),
+        .span_bytes = span.span_bytes,
+        .object_bytes = slab.object_bytes,
+        .magazine_bytes = slab.magazine_bytes,
+        .central_bytes = slab.central_bytes,
+        .meta_bytes = page.meta_bytes + span.desc_bytes + span.table_bytes + slab.cache_bytes +
+                      slab.static_bytes,
+    };
+}

@@ -1,0 +1,62 @@
+/*
+ * The page heap: layer 1, speaks pages.  (The theory stands in mm/page/page_heap.c.)
+ */
+#pragma once
+
+#include "mm/mm.h"
+
+#define PAGE_RUN_MAX (MM_PHYS_BYTES / PAGE_BYTES) /* pages in one run, at most */
+
+enum page_flags {
+    PAGE_ZERO = 1 << 0, /* contents are zero */
+};
+
+/*
+ * page_alloc -- take n physically contiguous pages.
+ *   pages    1 .. PAGE_RUN_MAX, in pages of 4 KiB
+ *   flags    enum page_flags
+ *   returns  address of the first byte in the direct map; contents undefined unless PAGE_ZERO;
+ *            NULL when no such run is free, or pages is 0 or too large (nothing changed)
+ *   context  irq; O(log memory); takes the page heap's lock on a window miss
+ *   pairs    page_free(addr, n) with the same n
+ *   source   Go 1.12 page allocator design (radix summaries), Go's page cache (windows)
+ */
+void *page_alloc(size_t pages, unsigned flags);
+
+/*
+ * page_free -- give back what page_alloc or page_alloc_aligned gave.
+ *   addr, pages  as allocated; NULL does nothing
+ *   context      irq
+ * An address outside the heap, unaligned, or a page that is free already: report and panic.
+ */
+void page_free(void *addr, size_t pages);
+
+/*
+ * page_alloc_aligned -- take a run at an aligned address below a limit.
+ *   align_pages  a power of two, in pages; 1: any
+ *   limit        physical; the run ends at or below it; UINTPTR_MAX or 0: none
+ *   otherwise as page_alloc; NULL too when align_pages is not a power of two
+ */
+void *page_alloc_aligned(size_t pages, size_t align_pages, uintptr_t limit, unsigned flags);
+
+/* Free pages now, those in CPUs' windows included.  irq; exact when nothing else runs. */
+size_t page_free_count(void);
+
+struct page_stats {
+    size_t ram_pages;    /* pages that the heap manages */
+    size_t free_pages;   /* windows included */
+    size_t window_pages; /* of these: in CPUs' windows */
+    size_t whole_chunks; /* chunks that are free as a whole */
+    size_t largest_run;  /* pages in the longest free run outside windows */
+    size_t meta_bytes;   /* bitmaps and summaries, windows */
+    uint64_t heap_locks; /* acquisitions of the heap's lock */
+};
+struct page_stats page_stats(void);
+
+/* ---- For the rest of mm/ ---- */
+
+void page_heap_init(void); /* mm_init: takes every usable range from the early allocator */
+size_t page_heap_give(uint64_t base, uint64_t bytes); /* see mm_give */
+void page_drain_this_cpu(void *unused);               /* this CPU's window back to the heap; irq */
+void page_drain_all(void);                            /* every CPU's; ordinary */
+void page_check(void); /* panics on a broken invariant; nothing else running */
