@@ -1,0 +1,135 @@
+/*
+ * The inline half of the port to a Linux process; included by arch/arch.h only.
+ *
+ * A thread that holds a CPU has hosted_this.cpu set.  Whether its interrupts are on is a number in
+ * the same thread-local struct: how deep arch_irq_save calls are nested, under a generation that
+ * changes whenever a thread gets a CPU.  So a state that is restored out of order, twice, or on
+ * another CPU than it was saved on never matches, and the port panics.
+ *
+ * A signal stands for an interrupt: its handler runs what is pending if interrupts are on, else it
+ * leaves the pending bits, which arch_irq_restore finds.  No system call on these paths.
+ */
+#pragma once
+
+#include <stdatomic.h>
+#include "kernel/base/base.h"
+
+enum hosted_cpu_state {
+    HOSTED_CPU_OFF,    /* not started */
+    HOSTED_CPU_IDLE,   /* its idle thread runs it */
+    HOSTED_CPU_WANTED, /* a thread waits until the idle thread or the borrower gives it up */
+    HOSTED_CPU_GIVEN,  /* given up, not yet taken */
+    HOSTED_CPU_HELD,   /* a thread holds it */
+    HOSTED_CPU_LOAN,   /* the thread that called hosted_start holds it until another needs it */
+    HOSTED_CPU_STOP,   /* its idle thread shall end */
+};
+
+/* Lock letters: [C] constant while started, [L] hosted_lock, [A] atomic, [P] the holder only. */
+struct hosted_cpu {
+    _Atomic uint32_t pending;    /* [A] enum hosted_irq bits; seq_cst against owner_tid */
+    unsigned id;                 /* [C] */
+    uintptr_t percpu_offset;     /* [C] */
+    _Atomic int owner_tid;       /* [A] thread that signals go to, 0: none; seq_cst, see pending */
+    _Atomic bool nmi_pending;    /* [A] acq_rel */
+    _Atomic bool is_wanted;      /* [A] the idle thread shall give the CPU up; acquire / release */
+    _Atomic unsigned tick_hz;    /* [A] 0: no ticks; relaxed */
+    enum hosted_cpu_state state; /* [L] */
+    volatile uint64_t taken;     /* [P] interrupts taken, so that arch_idle misses none */
+} __attribute__((aligned(64)));
+
+/* What the port knows of a thread.  volatile: its own signal handlers write it too. */
+struct hosted_thread {
+    struct hosted_cpu *volatile cpu; /* NULL: it holds none */
+    volatile unsigned long irq;      /* generation << HOSTED_IRQ_DEPTH_BITS | depth; depth 0: on */
+    unsigned relaxes;                /* calls of arch_relax */
+    bool is_idle;                    /* the idle thread of a CPU */
+    bool is_starter;                 /* called hosted_start: a lost loan may come back */
+    bool is_firm;                    /* got its CPU by hosted_cpu_enter */
+    bool has_trap_stack;             /* trap_stack is mapped */
+    uint64_t idle_seen;              /* cpu->taken when arch_idle returned last */
+    uintptr_t stack_low, stack_high; /* bounds of its stack; 0, 0: not known */
+    uintptr_t trap_stack;            /* the alternate stack, for traps; 0: none */
+    uintptr_t trap_stack_end;
+};
+
+#define HOSTED_IRQ_DEPTH_BITS 16
+#define HOSTED_IRQ_DEPTH_MASK ((1ul << HOSTED_IRQ_DEPTH_BITS) - 1)
+
+extern __thread struct hosted_thread hosted_this __attribute__((tls_model("initial-exec")));
+extern uintptr_t hosted_ram_base; /* page-aligned; 0: not started */
+
+/* The slow halves.  hosted_cpu_missing panics unless this thread can have its loan back. */
+struct hosted_cpu *hosted_cpu_missing(void);
+unsigned long hosted_irq_save_slow(void);
+NORETURN COLD void hosted_irq_misnested(unsigned long state);
+void hosted_irq_take(void);
+void hosted_relax_slow(void);
+
+static ALWAYS_INLINE struct hosted_cpu *hosted_cpu_here(void)
+{
+    struct hosted_cpu *cpu = hosted_this.cpu;
+
+    return LIKELY(cpu != NULL) ? cpu : hosted_cpu_missing();
+}
+
+static ALWAYS_INLINE unsigned arch_cpu_id(void)
+{
+    return hosted_cpu_here()->id;
+}
+
+static ALWAYS_INLINE uintptr_t arch_percpu_offset(void)
+{
+    return hosted_cpu_here()->percpu_offset;
+}
+
+static ALWAYS_INLINE unsigned long arch_irq_save(void)
+{
+    unsigned long state = hosted_this.irq;
+
+    hosted_this.irq = state + 1;
+    atomic_signal_fence(memory_order_seq_cst);
+
+    /* After the store: a loan may end by a signal up to here. */
+    if (UNLIKELY(hosted_this.cpu == NULL))
+        state = hosted_irq_save_slow();
+    return state;
+}
+
+static ALWAYS_INLINE void arch_irq_restore(unsigned long state)
+{
+    struct hosted_cpu *cpu = hosted_this.cpu;
+
+    if (UNLIKELY(hosted_this.irq != state + 1))
+        hosted_irq_misnested(state);
+
+    atomic_signal_fence(memory_order_seq_cst);
+    hosted_this.irq = state;
+    atomic_signal_fence(memory_order_seq_cst);
+    if ((state & HOSTED_IRQ_DEPTH_MASK) == 0 &&
+        UNLIKELY(atomic_load_explicit(&cpu->pending, memory_order_relaxed) != 0))
+        hosted_irq_take();
+}
+
+static ALWAYS_INLINE bool arch_irq_enabled(void)
+{
+    (void)hosted_cpu_here();
+    return (hosted_this.irq & HOSTED_IRQ_DEPTH_MASK) == 0;
+}
+
+void arch_irq_enable(void);
+void arch_irq_disable(void);
+
+/* CPUs may be more than cores: every 16th turn lets another thread run. */
+static ALWAYS_INLINE void arch_relax(void)
+{
+    if (++hosted_this.relaxes % 16 == 0)
+        hosted_relax_slow();
+    __builtin_ia32_pause();
+}
+
+uint64_t arch_ticks(void); /* nanoseconds of the monotonic clock */
+
+static ALWAYS_INLINE uintptr_t arch_direct_base(void)
+{
+    return hosted_ram_base;
+}

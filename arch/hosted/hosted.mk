@@ -1,0 +1,56 @@
+# The same sources on a Linux process: libspandrel.a and the hosted tests.
+#
+#   build/hosted/libspandrel.a            optimised
+#   build/hosted-SAN/libspandrel.a        SAN address (with undefined), thread or undefined, by
+#                                         clang; CONFIG_DEBUG=1: DCHECKs, lock ranks
+#   .../tests                             the test program on it: tests/hosted/main.c
+#   .../lifecycle                         an outsider's program on it: start, stop, start again
+#
+# The library is one object: tables that the linker gathers (commands, statistics) stay whole.  Its
+# .data and .bss get names of their own, by which hosted_stop finds the state to put back.
+#
+# Needs TEST_SOURCES, WARNINGS, DEPFLAGS and say from the Makefile.
+
+HOSTED_SOURCES := $(wildcard arch/hosted/*.c kernel/*.c mm/*.c mm/*/*.c) \
+                  $(filter-out kernel/base/string.c,$(wildcard kernel/base/*.c))
+HOSTED_TEST_SOURCES := $(filter-out %_kernel.c,$(TEST_SOURCES)) $(wildcard tests/hosted/*.c)
+
+HOSTED_CFLAGS := -std=gnu11 -O2 -g -fPIE -fno-omit-frame-pointer -fno-strict-aliasing -pthread \
+                 -I. $(WARNINGS)
+HOSTED_RENAME := .data=spandrel_data .data.rel=spandrel_data .data.rel.local=spandrel_data \
+                 .bss=spandrel_bss
+
+# hosted_variant FOLDER,COMPILER,FLAGS -- rules for FOLDER/libspandrel.a and FOLDER/tests
+define hosted_variant
+$(1)/libspandrel.a: $(HOSTED_SOURCES:%=$(1)/obj/%.o)
+	$$(call say,AR)
+	@ld -r -o $(1)/obj/spandrel.o $$^
+	@objcopy $$(HOSTED_RENAME:%=--rename-section %) $(1)/obj/spandrel.o
+	@rm -f $$@ && ar rcs $$@ $(1)/obj/spandrel.o
+
+$(1)/tests: $(HOSTED_TEST_SOURCES:%=$(1)/obj/%.o) $(1)/libspandrel.a
+	$$(call say,LD)
+	@$(2) $(3) -pthread -pie -o $$@ $$^
+
+$(1)/lifecycle: $(1)/obj/tests/hosted/outside/lifecycle.c.o $(1)/libspandrel.a
+	$$(call say,LD)
+	@$(2) $(3) -pthread -pie -o $$@ $$^
+
+$(1)/obj/%.c.o: %.c
+	$$(call say,CC)
+	@mkdir -p $$(@D)
+	@$(2) $$(HOSTED_CFLAGS) $(3) $$(DEPFLAGS) -c -o $$@ $$<
+
+-include $(patsubst %,$(1)/obj/%.o.d,$(HOSTED_SOURCES) $(HOSTED_TEST_SOURCES))
+endef
+
+HOSTED_SAN_address   := -fsanitize=address,undefined
+HOSTED_SAN_undefined := -fsanitize=undefined
+HOSTED_SAN_thread    := -fsanitize=thread
+
+$(eval $(call hosted_variant,build/hosted,$(CC),))
+$(foreach san,address undefined thread,$(eval $(call hosted_variant,build/hosted-$(san),$(CLANG),\
+    $(HOSTED_SAN_$(san)) -fno-sanitize-recover=all -DCONFIG_DEBUG=1)))
+
+.PHONY: hosted
+hosted: build/hosted$(SAN:%=-%)/libspandrel.a
