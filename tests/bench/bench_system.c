@@ -1,0 +1,97 @@
+/*
+ * Benchmarks of the whole.
+ *
+ *     Boot     instructions from kmain to ready, as counted once, at start-up
+ *     Replay   a trace from its first record to its last, on one CPU, without filling or checking
+ *              objects; less the same walk without the allocator.  A second figure is per record
+ */
+#include "kernel/modules.h"
+#include "kernel/time.h"
+#include "mm/page/page.h"
+#include "tests/bench/bench.h"
+#include "tests/bench/ticks.h"
+#include "tests/replay/load.h"
+#include "tests/replay/replay.h"
+
+static void boot(struct bench *bench)
+{
+    if (!ticks_are_instructions())
+        bench->skip = "it counts instructions, and ticks are time here: ICOUNT=1";
+    bench->ticks = kernel_boot_ticks();
+}
+
+BENCH(Boot, .name = "Boot", .n_max = 1, .loop = boot);
+
+/* ---- Replay ---- */
+
+static struct replay bench_replay;
+
+static const struct boot_module *replay_trace_at(size_t idx)
+{
+    for (unsigned i = 0; i < module_count(); i++) {
+        if (trace_module_is(module_at(i)) && idx-- == 0)
+            return module_at(i);
+    }
+    return NULL;
+}
+
+/* Without modules there is still one variant, which says so. */
+static const char *replay_trace_name(size_t idx)
+{
+    const struct boot_module *module = replay_trace_at(idx);
+
+    if (module == NULL)
+        return idx == 0 ? "none" : NULL;
+    return module->name;
+}
+
+/* n passes with `flags`; what they allocate is counted when they do. */
+static void replay_passes(struct bench *bench, struct trace *trace, unsigned flags)
+{
+    const struct boot_module *module = replay_trace_at(bench->arg);
+
+    if (module == NULL) {
+        bench->skip = "no module is a trace (*.kmt)";
+        return;
+    }
+    if (!trace_module_read(module, trace) || !replay_init(&bench_replay, trace, module->name, 1)) {
+        bench->skip = "the trace cannot be replayed";
+        return;
+    }
+    for (uint64_t i = 0; i < bench->n; i++) {
+        if (!replay_reset(&bench_replay, flags)) {
+            bench->skip = "memory is exhausted";
+            break;
+        }
+        replay_run(&bench_replay, trace->record_count);
+        if (!(flags & REPLAY_DRY))
+            replay_release(&bench_replay);
+        bench->ticks += replay_totals(&bench_replay).busy_ticks;
+    }
+    replay_fini(&bench_replay);
+}
+
+static void replay_real(struct bench *bench)
+{
+    struct trace trace;
+    struct bench_slab_totals before = bench_slab_totals();
+
+    replay_passes(bench, &trace, 0);
+    if (bench->skip != NULL)
+        return;
+
+    struct bench_slab_totals after = bench_slab_totals();
+    bench->parts = bench->n * trace.record_count;
+    bench_allocs(bench, after.allocs - before.allocs + bench->n * trace.page_allocs,
+                 after.bytes - before.bytes + bench->n * trace.pages * PAGE_BYTES);
+}
+
+static void replay_empty(struct bench *bench)
+{
+    struct trace trace;
+
+    replay_passes(bench, &trace, REPLAY_DRY);
+}
+
+BENCH(Replay, .name = "Replay/trace=", .arg_name = replay_trace_name, .n_max = 1,
+      .part_unit = "record", .loop = replay_real, .empty = replay_empty);

@@ -1,0 +1,109 @@
+/* The command line: values, limits, and what it says of what it does not take. */
+#include "kernel/cmdline.h"
+#include "arch/arch.h"
+#include "kernel/base/string.h"
+#include "tests/kernel/capture.h"
+#include "tests/test.h"
+
+static unsigned cmdline_errors;
+static const char *cmdline_said;
+
+/* Parse into the settings; the caller keeps and restores those that the machine runs with. */
+static void cmdline_try(const char *line)
+{
+    capture_begin();
+    cmdline_errors = cmdline_parse(line);
+    cmdline_said = capture_end();
+}
+
+TEST(cmdline, takes_every_key)
+{
+    struct settings kept = settings;
+
+    cmdline_try("run=panic,null then=poweroff test=page.* bench=Kmalloc* trace=files.kmt cpus=3 "
+                "mem=512M failnth=7 seed=0xff paranoia=1 gogc=50 memlimit=1GiB gctrace=2 "
+                "schedtrace=1000 scavtrace=1 gcstoptheworld=1 gccheckmark=1 clobberfree=1 "
+                "slab_debug=all");
+    struct settings got = settings;
+    settings = kept;
+
+    EXPECT(t, cmdline_errors == 0 && cmdline_said[0] == '\0');
+    EXPECT(t, strcmp(got.run, "panic,null") == 0 && got.then == THEN_POWEROFF);
+    EXPECT(t, strcmp(got.test, "page.*") == 0 && strcmp(got.bench, "Kmalloc*") == 0);
+    EXPECT(t, strcmp(got.trace, "files.kmt") == 0 && strcmp(got.slab_debug, "all") == 0);
+    EXPECT(t, got.cpus == 3 && got.mem_bytes == 512 * MIB && got.memlimit_bytes == GIB);
+    EXPECT(t, got.failnth == 7 && got.seed == 255 && got.paranoia && got.gogc == 50);
+    EXPECT(t, got.gctrace == 2 && got.schedtrace_ms == 1000 && got.scavtrace == 1);
+    EXPECT(t, got.gcstoptheworld == 1 && got.gccheckmark == 1 && got.clobberfree == 1);
+}
+
+TEST(cmdline, last_of_a_key_stands)
+{
+    struct settings kept = settings;
+
+    cmdline_try("  cpus=1\tcpus=2 gogc=off\n then=poweroff then=monitor ");
+    struct settings got = settings;
+    settings = kept;
+    EXPECT(t, cmdline_errors == 0);
+    EXPECT(t, got.cpus == 2 && got.gogc == 0 && got.then == THEN_MONITOR);
+}
+
+TEST(cmdline, unknown_key_is_said_and_ignored)
+{
+    struct settings kept = settings;
+
+    cmdline_try("colour=blue quiet cpus=2");
+    unsigned cpus = settings.cpus;
+    settings = kept;
+    EXPECT(t, cmdline_errors == 0 && cpus == 2);
+    EXPECT(t, strstr(cmdline_said, "colour=: no such key; ignored\n") != NULL);
+    EXPECT(t, strstr(cmdline_said, "quiet: not a key=value word; ignored\n") != NULL);
+}
+
+/* Each names the key and what it accepts, and leaves the setting as it was. */
+TEST(cmdline, malformed_values_are_errors)
+{
+    static const struct {
+        const char *word, *accepted;
+    } cases[] = {
+        {"cpus=65", "0 (all) to 64"},
+        {"cpus=", "0 (all) to 64"},
+        {"cpus=two", "0 (all) to 64"},
+        {"cpus=18446744073709551617", "0 (all) to 64"},
+        {"mem=1M", "16MiB to 64TiB"},
+        {"mem=65T", "16MiB to 64TiB"},
+        {"mem=512MB", "16MiB to 64TiB"},
+        {"failnth=4294967296", "4294967295"},
+        {"seed=0", "1 to 18446744073709551615"},
+        {"paranoia=2", "0 or 1"},
+        {"gogc=never", "or off"},
+        {"gogc=0", "or off"},
+        {"gctrace=3", "0, 1 or 2"},
+        {"then=reboot", "monitor or poweroff"},
+        {"run=0123456789012345678901234567890123456789012345678901234567890123", "63 bytes"},
+    };
+    struct settings kept = settings;
+
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+        cmdline_try(cases[i].word);
+        bool unchanged = memcmp(&settings, &kept, sizeof(kept)) == 0;
+        settings = kept;
+        if (!EXPECT(t, cmdline_errors == 1) || !EXPECT(t, unchanged) ||
+            !EXPECT(t, strstr(cmdline_said, cases[i].word) != NULL) ||
+            !EXPECT(t, strstr(cmdline_said, cases[i].accepted) != NULL))
+            test_failed(t, cases[i].word, __FILE__, __LINE__);
+    }
+}
+
+TEST(cmdline, endless_word_is_an_error)
+{
+    struct settings kept = settings;
+    char line[600];
+
+    memset(line, 'x', sizeof(line));
+    memcpy(line + 500, " cpus=5", 8);
+    cmdline_try(line);
+    unsigned cpus = settings.cpus;
+    settings = kept;
+    EXPECT(t, cmdline_errors == 1 && cpus == 5);
+}

@@ -1,0 +1,108 @@
+/*
+ * The state behind tests/lift/port.h: RAM, tables and CPUs of a POSIX process.  See there for what
+ * it does and where its limits are.
+ */
+#include "mm/port.h"
+#include <stdarg.h>
+#include <sys/mman.h>
+
+#define LIFT_PAGE_BYTES  4096ul
+#define LIFT_TABLE_BYTES (256 * GIB) /* addresses for all tables */
+
+char *lift_ram;
+unsigned lift_cpus = 1;
+port_lock_t lift_cpu_locks[PORT_CPU_MAX];
+_Thread_local unsigned lift_cpu;
+_Thread_local bool lift_irq_off;
+_Thread_local unsigned lift_fail_nth;
+
+static char *lift_tables;       /* [C] LIFT_TABLE_BYTES of addresses */
+static size_t lift_tables_used; /* bytes reserved, from the start */
+static bool *lift_backed;       /* per page of lift_tables: committed */
+
+static char *lift_map(size_t bytes, int rights)
+{
+    void *addr = mmap(NULL, bytes, rights, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+    if (addr == MAP_FAILED)
+        lift_panic("lift: no %zu bytes of address space", bytes);
+    return addr;
+}
+
+void lift_start(size_t ram_bytes, unsigned cpus)
+{
+    uintptr_t addr = (uintptr_t)lift_map(ram_bytes + GIB, PROT_READ | PROT_WRITE);
+
+    lift_ram = (char *)ALIGN_UP(addr, GIB);
+    lift_tables = lift_map(LIFT_TABLE_BYTES, PROT_READ);
+    lift_backed = (bool *)lift_map(LIFT_TABLE_BYTES / LIFT_PAGE_BYTES, PROT_READ | PROT_WRITE);
+    lift_cpus = cpus;
+    lift_enter(0);
+}
+
+void lift_enter(unsigned cpu)
+{
+    CHECK(cpu < lift_cpus && !lift_irq_off);
+    lift_cpu = cpu;
+}
+
+/* Each CPU's turn comes once it has interrupts on; this thread acts in its place. */
+void port_call_all(void (*fn)(void *arg), void *arg)
+{
+    unsigned self = lift_cpu;
+
+    CHECK(port_can_wait());
+    for (unsigned cpu = 0; cpu < lift_cpus; cpu++) {
+        lift_cpu = cpu;
+        unsigned long state = port_irq_save();
+
+        fn(arg);
+        port_irq_restore(state);
+    }
+    lift_cpu = self;
+}
+
+void *port_table_reserve(size_t bytes)
+{
+    char *table = lift_tables + lift_tables_used;
+
+    if (bytes > LIFT_TABLE_BYTES - lift_tables_used)
+        return NULL;
+    lift_tables_used += ALIGN_UP(bytes, LIFT_PAGE_BYTES);
+    return table;
+}
+
+/* The process backs the page; the one taken stands for it in mm/'s accounts. */
+bool port_table_commit(void *addr, size_t bytes, void *(*take_page)(void))
+{
+    char *end = (char *)addr + bytes;
+
+    for (char *page = addr; page < end; page += LIFT_PAGE_BYTES) {
+        bool *is_backed = &lift_backed[(size_t)(page - lift_tables) / LIFT_PAGE_BYTES];
+
+        if (*is_backed)
+            continue;
+        if (take_page() == NULL || mprotect(page, LIFT_PAGE_BYTES, PROT_READ | PROT_WRITE) != 0)
+            return false;
+        *is_backed = true;
+    }
+    return true;
+}
+
+void lift_panic(const char *format, ...)
+{
+    va_list args;
+
+    fflush(stdout);
+    fprintf(stderr, "panic: ");
+    va_start(args, format);
+    vfprintf(stderr, format, args);
+    va_end(args);
+    fprintf(stderr, "\n");
+    abort();
+}
+
+void check_failed(const char *expression, const char *file, int line)
+{
+    lift_panic("%s:%d: CHECK(%s)", file, line, expression);
+}

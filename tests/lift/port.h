@@ -1,0 +1,147 @@
+/*
+ * mm/port.h for a plain POSIX process: what an outsider writes to lift mm/ into another kernel,
+ * and the proof that nothing else is needed.  A build copies mm/ and kernel/base, puts this file
+ * in the place of mm/port.h and links tests/lift/lift.c.
+ *
+ * CPUs are threads that call lift_enter(cpu).  "Interrupts off" is holding the CPU's own lock, so
+ * another thread runs a function in a CPU's place by taking that lock (port_call_all): correct, at
+ * the price of an atomic on every fast path.  RAM is one mapping; physical address 0 is its start.
+ *
+ * Limits: no interrupt handlers and no NMI, no lock ranks, no backtraces; percpu memory is
+ * PORT_CPU_MAX copies whether used or not; tables are the process's memory, and what take_page
+ * gives for them stays unused.
+ */
+#pragma once
+
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include "kernel/base/base.h"
+#include "kernel/base/check.h"
+
+#define PORT_CPU_MAX    64
+#define PORT_LINE_BYTES 64
+
+typedef struct {
+    _Atomic uint32_t held; /* [A] 1: taken; acquire / release */
+} port_lock_t;
+
+#define PORT_LOCK_INIT(rank) \
+    {                        \
+        0                    \
+    }
+
+extern char *lift_ram;                           /* [C] what physical address 0 maps to */
+extern unsigned lift_cpus;                       /* [C] CPUs that run */
+extern port_lock_t lift_cpu_locks[PORT_CPU_MAX]; /* held: that CPU has interrupts off */
+extern _Thread_local unsigned lift_cpu;          /* this thread's CPU */
+extern _Thread_local bool lift_irq_off;          /* this thread holds its CPU's lock */
+extern _Thread_local unsigned lift_fail_nth;     /* 1: the next acquisition fails; 0: none */
+
+/* lift_start -- map `ram_bytes` of RAM, aligned to 1 GiB; this thread is CPU 0 of `cpus`. */
+void lift_start(size_t ram_bytes, unsigned cpus);
+void lift_enter(unsigned cpu); /* this thread is CPU `cpu` from now on; no other thread may be */
+
+static inline void lift_lock(port_lock_t *lock)
+{
+    while (atomic_exchange_explicit(&lock->held, 1, memory_order_acquire) != 0)
+        sched_yield();
+}
+
+static inline void lift_unlock(port_lock_t *lock)
+{
+    atomic_store_explicit(&lock->held, 0, memory_order_release);
+}
+
+static inline unsigned port_cpu_id(void)
+{
+    return lift_cpu;
+}
+
+static inline unsigned port_cpu_count(void)
+{
+    return lift_cpus;
+}
+
+static inline unsigned long port_irq_save(void)
+{
+    bool was_off = lift_irq_off;
+
+    if (!was_off)
+        lift_lock(&lift_cpu_locks[lift_cpu]);
+    lift_irq_off = true;
+    return was_off;
+}
+
+static inline void port_irq_restore(unsigned long was_off)
+{
+    if (was_off)
+        return;
+    lift_irq_off = false;
+    lift_unlock(&lift_cpu_locks[lift_cpu]);
+}
+
+static inline bool port_can_wait(void)
+{
+    return !lift_irq_off;
+}
+
+#define PORT_PERCPU(type, name) __typeof__(type) name[PORT_CPU_MAX]
+#define port_this_cpu(name)     (&(name)[lift_cpu])
+#define port_cpu(name, cpu)     (&(name)[cpu])
+
+void port_call_all(void (*fn)(void *arg), void *arg);
+
+static inline unsigned long port_lock(port_lock_t *lock)
+{
+    unsigned long irq_state = port_irq_save();
+
+    lift_lock(lock);
+    return irq_state;
+}
+
+static inline void port_unlock(port_lock_t *lock, unsigned long irq_state)
+{
+    lift_unlock(lock);
+    port_irq_restore(irq_state);
+}
+
+static inline bool port_lock_is_held(const port_lock_t *lock)
+{
+    return atomic_load_explicit(&lock->held, memory_order_relaxed) != 0;
+}
+
+static inline uintptr_t port_direct_base(void)
+{
+    return (uintptr_t)lift_ram;
+}
+
+void *port_table_reserve(size_t bytes);
+bool port_table_commit(void *addr, size_t bytes, void *(*take_page)(void));
+
+#define port_print(...) ((void)printf(__VA_ARGS__))
+#define port_panic(...) lift_panic(__VA_ARGS__)
+NORETURN void lift_panic(const char *format, ...) PRINTF_LIKE(1, 2);
+
+static inline size_t port_backtrace(uintptr_t *pcs, size_t max)
+{
+    (void)pcs, (void)max;
+    return 0;
+}
+
+static inline uint64_t port_seed(void)
+{
+    return (uintptr_t)lift_ram ^ (uint64_t)time(NULL);
+}
+
+static inline bool port_fault(void)
+{
+    return UNLIKELY(lift_fail_nth != 0) && --lift_fail_nth == 0;
+}
+
+#define PORT_STAT(layer, name) static USED _Atomic uint64_t lift_stat_##layer##_##name
+#define port_stat_add(layer, name, n) \
+    atomic_fetch_add_explicit(&lift_stat_##layer##_##name, n, memory_order_relaxed)
+#define port_stat_inc(layer, name) port_stat_add(layer, name, 1)

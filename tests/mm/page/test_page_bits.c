@@ -1,0 +1,116 @@
+/* Runs in words and summaries, against counting bit by bit. */
+#include "mm/page/bits.h"
+#include "mm/page/summary.h"
+#include "tests/test.h"
+
+#define ROUNDS 20000
+
+/* Words of few and of many 1 bits, with long runs. */
+static uint64_t random_word(uint64_t *state)
+{
+    uint64_t word = test_random(state);
+
+    switch (test_random(state) % 6) {
+    case 0:
+        return word & test_random(state);
+    case 1:
+        return word | test_random(state);
+    case 2:
+        return ~0ull << word % 64;
+    case 3:
+        return ~0ull >> word % 64;
+    case 4:
+        return ~(1ull << word % 64);
+    default:
+        return word;
+    }
+}
+
+static unsigned naive_longest(uint64_t word)
+{
+    unsigned longest = 0, run = 0;
+
+    for (unsigned i = 0; i < 64; i++) {
+        run = word >> i & 1 ? run + 1 : 0;
+        longest = MAX(longest, run);
+    }
+    return longest;
+}
+
+TEST(page, bits_agree_with_counting)
+{
+    uint64_t state = test_seed(t);
+
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        uint64_t word = round == 0 ? 0 : round == 1 ? ~0ull : random_word(&state);
+        unsigned low = 0, high = 0, count = 0;
+        size_t n = 1 + test_random(&state) % 64;
+        uint64_t starts = 0;
+
+        while (low < 64 && word >> low & 1)
+            low++;
+        while (high < 64 && word >> (63 - high) & 1)
+            high++;
+        for (unsigned i = 0; i < 64; i++) {
+            count += word >> i & 1;
+            if (i + n <= 64 && (word & bits_mask(i, n)) == bits_mask(i, n))
+                starts |= 1ull << i;
+        }
+        REQUIRE(t, bits_low_run(word) == low);
+        REQUIRE(t, bits_high_run(word) == high);
+        REQUIRE(t, bits_count(word) == count);
+        REQUIRE(t, bits_longest_run(word) == naive_longest(word));
+        REQUIRE(t, bits_run_starts(word, n) == starts);
+    }
+}
+
+TEST(page, bits_aligned_are_the_multiples)
+{
+    for (unsigned align = 1; align <= 64; align *= 2)
+        for (unsigned i = 0; i < 64; i++)
+            EXPECT(t, (bits_aligned(align) >> i & 1) == (i % align == 0));
+}
+
+TEST(page, summary_holds_its_extremes)
+{
+    summary_t whole = summary_pack(SUMMARY_PAGES_MAX, SUMMARY_PAGES_MAX, SUMMARY_PAGES_MAX);
+    summary_t most = summary_pack(SUMMARY_PAGES_MAX - 1, SUMMARY_PAGES_MAX - 1, 0);
+
+    EXPECT(t, summary_start(whole) == SUMMARY_PAGES_MAX);
+    EXPECT(t, summary_max(whole) == SUMMARY_PAGES_MAX);
+    EXPECT(t, summary_end(whole) == SUMMARY_PAGES_MAX);
+    EXPECT(t, summary_start(most) == SUMMARY_PAGES_MAX - 1);
+    EXPECT(t, summary_max(most) == SUMMARY_PAGES_MAX - 1);
+    EXPECT(t, summary_end(most) == 0);
+    EXPECT(t, summary_max(0) == 0);
+}
+
+/* Merging the summaries of words, two levels up, says what one look at all bits says. */
+TEST(page, summary_merge_agrees_with_counting)
+{
+    uint64_t state = test_seed(t);
+
+    for (unsigned round = 0; round < ROUNDS / 10; round++) {
+        summary_t parts[8];
+        size_t start = 0, max = 0, run = 0;
+        bool is_whole = true;
+
+        for (unsigned i = 0; i < 8; i++) {
+            uint64_t word = test_random(&state) % 2 ? ~0ull : random_word(&state);
+
+            parts[i] =
+                summary_pack(bits_low_run(word), bits_longest_run(word), bits_high_run(word));
+            for (unsigned bit = 0; bit < 64; bit++) {
+                run = word >> bit & 1 ? run + 1 : 0;
+                is_whole &= word >> bit & 1;
+                start += is_whole;
+                max = MAX(max, run);
+            }
+        }
+        REQUIRE(t, summary_merge(parts, 8, 64) == summary_pack(start, max, run));
+
+        summary_t halves[2] = {summary_merge(parts, 4, 64), summary_merge(parts + 4, 4, 64)};
+
+        REQUIRE(t, summary_merge(halves, 2, 256) == summary_pack(start, max, run));
+    }
+}

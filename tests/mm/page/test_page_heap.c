@@ -1,0 +1,184 @@
+/* The page heap's edges, each by itself, in heaps over memory that does not exist. */
+#include "tests/mm/page/private_heap.h"
+#include "tests/test.h"
+
+#define ARENA PAGE_ARENA_PAGES
+
+/* A run across every kind of boundary is found whole, and found again after it was given back. */
+TEST(page, runs_cross_every_boundary)
+{
+    static const size_t boundaries[] = {
+        PAGE_BLOCK_PAGES, CHUNK_PAGES, 8 * CHUNK_PAGES,   ARENA,
+        64 * CHUNK_PAGES, 8 * ARENA,   512 * CHUNK_PAGES, PAGE_DMA_PAGES,
+    };
+    struct private_heap private;
+
+    for (size_t i = 0; i < ARRAY_COUNT(boundaries); i++) {
+        size_t edge = 2 * boundaries[i], pages = 100;
+
+        REQUIRE(t, private_heap_create(&private, 40 * ARENA));
+        private_heap_add(&private, edge - 37, pages);
+        EXPECT(t, private_heap_alloc(&private, pages + 1, 1, PAGE_NONE) == PAGE_NONE);
+        EXPECT(t, private_heap_alloc(&private, pages, 1, PAGE_NONE) == edge - 37);
+        page_heap_check(&private.heap);
+        private_heap_free(&private, edge - 37, 40);
+        private_heap_free(&private, edge + 3, pages - 40);
+        page_heap_check(&private.heap);
+        EXPECT(t, private_heap_alloc(&private, 63, 64, PAGE_NONE) == edge);
+        private_heap_destroy(&private);
+    }
+}
+
+TEST(page, all_memory_is_one_run)
+{
+    struct private_heap private;
+    size_t limit = 5 * SUMMARY_PAGES_MAX, pages = limit - 256;
+
+    REQUIRE(t, private_heap_create(&private, limit));
+    private_heap_add(&private, 256, pages);
+    page_heap_check(&private.heap);
+    EXPECT(t, page_heap_largest_run(&private.heap) == pages);
+    EXPECT(t, page_heap_whole_chunks(&private.heap) == pages / CHUNK_PAGES);
+    EXPECT(t, private_heap_alloc(&private, pages + 1, 1, PAGE_NONE) == PAGE_NONE);
+    EXPECT(t, private_heap_alloc(&private, SIZE_MAX, 1, PAGE_NONE) == PAGE_NONE);
+    EXPECT(t, private_heap_alloc(&private, pages, 1, PAGE_NONE) == 256);
+    EXPECT(t, private.heap.free_pages == 0);
+    EXPECT(t, private_heap_alloc(&private, 1, 1, PAGE_NONE) == PAGE_NONE);
+    private_heap_free(&private, 256, pages);
+    page_heap_check(&private.heap);
+
+    /* All above 16 MiB: the summaries that hold memory below it do not mislead. */
+    EXPECT(t, private_heap_alloc(&private, limit - PAGE_DMA_PAGES, 1, PAGE_NONE) == PAGE_DMA_PAGES);
+    private_heap_free(&private, PAGE_DMA_PAGES, limit - PAGE_DMA_PAGES);
+
+    /* The root's whole entries, and the largest alignments. */
+    EXPECT(t, private_heap_alloc(&private, SUMMARY_PAGES_MAX, SUMMARY_PAGES_MAX, PAGE_NONE) ==
+                  SUMMARY_PAGES_MAX);
+    EXPECT(t, private_heap_alloc(&private, 1, 1ul << 60, PAGE_NONE) == PAGE_NONE);
+    private_heap_destroy(&private);
+}
+
+TEST(page, tree_is_as_high_as_memory_asks_for)
+{
+    static const struct {
+        size_t page_limit;
+        unsigned top;
+    } cases[] = {
+        {1, 1},                         /* an arena is 32 chunks */
+        {64 * CHUNK_PAGES, 1},          /* 8 entries of 8 chunks */
+        {64 * CHUNK_PAGES + 1, 2},      /* one more */
+        {8 * SUMMARY_PAGES_MAX / 8, 3}, /* 8 GiB: 8 entries of 1 GiB */
+        {SUMMARY_PAGES_MAX + 1, 4},     /* the last level there is */
+        {PAGE_RUN_MAX, 4},
+    };
+
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+        struct page_heap heap;
+
+        page_heap_shape(&heap, cases[i].page_limit);
+        EXPECT(t, heap.top == cases[i].top);
+        EXPECT(t, heap.page_limit == ALIGN_UP(cases[i].page_limit, ARENA));
+    }
+}
+
+/* 0.5 % is the budget of this layer and the span table (0.1 %), at every size. */
+TEST(page, tables_stay_within_their_budget)
+{
+    for (size_t bytes = 64 * MIB; bytes <= TIB; bytes *= 2) {
+        struct page_heap heap;
+
+        page_heap_shape(&heap, bytes / PAGE_BYTES);
+        EXPECT(t, page_heap_blocks_bytes(&heap) + page_heap_summaries_bytes(&heap) + PAGE_BYTES <=
+                      bytes / 250);
+    }
+}
+
+TEST(page, first_fit_is_by_address_and_spares_dma)
+{
+    struct private_heap private;
+
+    REQUIRE(t, private_heap_create(&private, ARENA));
+    private_heap_add(&private, 256, ARENA - 256);
+    EXPECT(t, private_heap_alloc(&private, 3, 1, PAGE_NONE) == PAGE_DMA_PAGES);
+    EXPECT(t, private_heap_alloc(&private, 1, 1, PAGE_NONE) == PAGE_DMA_PAGES + 3);
+    private_heap_free(&private, PAGE_DMA_PAGES, 3);
+    EXPECT(t, private_heap_alloc(&private, 4, 1, PAGE_NONE) == PAGE_DMA_PAGES + 4);
+    EXPECT(t, private_heap_alloc(&private, 2, 1, PAGE_NONE) == PAGE_DMA_PAGES);
+    EXPECT(t, private_heap_alloc(&private, 1, 1, PAGE_DMA_PAGES) == 256);
+
+    /* What is left above is too short: the run may begin below 16 MiB, or cross it. */
+    size_t above = ARENA - PAGE_DMA_PAGES - 8;
+
+    EXPECT(t, private_heap_alloc(&private, above + 1, 1, PAGE_NONE) == PAGE_NONE);
+    EXPECT(t, private_heap_alloc(&private, above, 1, PAGE_NONE) == PAGE_DMA_PAGES + 8);
+    private_heap_free(&private, PAGE_DMA_PAGES, 2);
+    EXPECT(t, private_heap_alloc(&private, 9, 1, PAGE_NONE) == 257);
+    EXPECT(t, private_heap_alloc(&private, PAGE_DMA_PAGES - 266 + 2, 1, PAGE_NONE) == 266);
+    page_heap_check(&private.heap);
+    private_heap_destroy(&private);
+}
+
+TEST(page, limits_hold)
+{
+    struct private_heap private;
+
+    REQUIRE(t, private_heap_create(&private, 4 * ARENA));
+    private_heap_add(&private, 1000, 4 * ARENA - 1000);
+    EXPECT(t, private_heap_alloc(&private, 1, 1, 1000) == PAGE_NONE);
+    EXPECT(t, private_heap_alloc(&private, 1, 1, 1001) == 1000);
+    EXPECT(t, private_heap_alloc(&private, PAGE_DMA_PAGES, 1, PAGE_DMA_PAGES) == PAGE_NONE);
+    EXPECT(t, private_heap_alloc(&private, 64, 64, 1024 + 63) == PAGE_NONE);
+    EXPECT(t, private_heap_alloc(&private, 64, 64, 1024 + 64) == 1024);
+    EXPECT(t, private_heap_alloc(&private, 1, 1, 0) == PAGE_NONE);
+    private_heap_destroy(&private);
+}
+
+/*
+ * Memory in which every free pair of pages lies across granules: looking for a granule fails in
+ * more chunks than the search tries, then the long run far above is found; without that one the
+ * answer is still exact.
+ */
+TEST(page, misaligned_holes_do_not_hide_what_is_free)
+{
+    struct private_heap private;
+    size_t first = PAGE_DMA_PAGES, last = 4 * ARENA - 8;
+
+    REQUIRE(t, private_heap_create(&private, 4 * ARENA));
+    for (size_t page = first; page < last; page += 4)
+        private_heap_add(&private, page + 1, 2);
+    EXPECT(t, private_heap_alloc(&private, 2, 2, PAGE_NONE) == PAGE_NONE);
+    EXPECT(t, private_heap_alloc(&private, 2, 1, PAGE_NONE) == first + 1);
+    private_heap_add(&private, last, 2);
+    EXPECT(t, private_heap_alloc(&private, 2, 2, PAGE_NONE) == last);
+    private_heap_free(&private, last, 2);
+    private_heap_add(&private, last + 2, 2);
+    EXPECT(t, private_heap_alloc(&private, 2, 2, PAGE_NONE) == last);
+    page_heap_check(&private.heap);
+    private_heap_destroy(&private);
+}
+
+/* A terabyte of addresses of which an arena in 64 is there. */
+TEST(page, sparse_terabyte)
+{
+    struct private_heap private;
+    size_t limit = TIB / PAGE_BYTES, stride = 64 * ARENA, added = 0;
+
+    if (!private_heap_create(&private, limit)) {
+        test_skip(t, "no memory for the tables of a terabyte");
+        return;
+    }
+    for (size_t page = 0; page < limit; page += stride, added++)
+        private_heap_add(&private, page + 1, ARENA - 1);
+    EXPECT(t, private.heap.free_pages == added * (ARENA - 1));
+    EXPECT(t, page_heap_whole_chunks(&private.heap) == added * 31);
+    EXPECT(t, private_heap_alloc(&private, ARENA, 1, PAGE_NONE) == PAGE_NONE);
+    EXPECT(t, private_heap_alloc(&private, ARENA - 1, 1, PAGE_NONE) == stride + 1);
+    for (size_t i = 2; i < added; i++)
+        EXPECT(t, private_heap_alloc(&private, ARENA - CHUNK_PAGES, 8 * CHUNK_PAGES, PAGE_NONE) ==
+                      PAGE_NONE);
+    for (size_t i = 2; i < added; i++)
+        EXPECT(t, private_heap_alloc(&private, ARENA - CHUNK_PAGES, CHUNK_PAGES, PAGE_NONE) ==
+                      i * stride + CHUNK_PAGES);
+    page_heap_check(&private.heap);
+    private_heap_destroy(&private);
+}

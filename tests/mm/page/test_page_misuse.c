@@ -1,0 +1,183 @@
+/* Frees that must not be: each is named, on whichever path it comes. */
+#include "kernel/cpus.h"
+#include "mm/page/page.h"
+#include "mm/page/page_heap.h"
+#include "tests/test.h"
+
+struct free_case {
+    void *addr;
+    size_t pages;
+};
+
+static void free_run(void *arg)
+{
+    const struct free_case *run = arg;
+
+    page_free(run->addr, run->pages);
+}
+
+static void free_twice(void *arg)
+{
+    const struct free_case *run = arg;
+
+    page_free(run->addr, run->pages);
+    page_free(run->addr, run->pages);
+}
+
+/* In between, the window that the pages went to is given back. */
+static void free_drain_free(void *arg)
+{
+    const struct free_case *run = arg;
+
+    page_free(run->addr, run->pages);
+    page_drain_this_cpu(NULL);
+    page_free(run->addr, run->pages);
+}
+
+TEST(page, double_free_is_found)
+{
+    static const size_t lengths[] = {1, 3, 15, 16, 64, 700};
+
+    for (size_t i = 0; i < ARRAY_COUNT(lengths); i++) {
+        struct free_case run = {page_alloc(lengths[i], 0), lengths[i]};
+
+        REQUIRE(t, run.addr != NULL);
+        EXPECT_PANIC(t, free_twice, &run, "double free");
+        EXPECT_PANIC(t, free_drain_free, &run, "double free, it is in the heap");
+        page_free(run.addr, run.pages);
+    }
+}
+
+TEST(page, free_of_part_of_a_free_run_is_found)
+{
+    char *run = page_alloc(32, 0);
+    struct free_case beyond = {run + 16 * PAGE_BYTES, 16};
+
+    REQUIRE(t, run != NULL);
+    page_free(run + 24 * PAGE_BYTES, 8);
+    EXPECT_PANIC(t, free_run, &beyond, "double free");
+    page_free(run, 24);
+}
+
+TEST(page, free_of_what_is_no_run_is_found)
+{
+    char *page = page_alloc(1, 0);
+    char *end_of_heap = (char *)port_direct_base() + MM_PHYS_BYTES;
+    struct free_case cases[] = {{page + 8, 1},
+                                {page, 0},
+                                {page, SIZE_MAX},
+                                {page, SIZE_MAX / PAGE_BYTES + 2},
+                                {end_of_heap, 1},
+                                {(char *)port_direct_base() - PAGE_BYTES, 1},
+                                {(char *)port_direct_base() + PAGE_BYTES, 1}};
+    static const char *const texts[] = {"not the address of a page", "no pages",
+                                        "not a page of the heap",    "not a page of the heap",
+                                        "not a page of the heap",    "not a page of the heap",
+                                        "not a page of the heap"};
+
+    REQUIRE(t, page != NULL);
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++)
+        EXPECT_PANIC(t, free_run, &cases[i], texts[i]);
+    page_free(page, 1);
+}
+
+static void leave_in_window_of_cpu_1(void *arg)
+{
+    struct free_case *run = arg;
+
+    if (port_cpu_id() != 1)
+        return;
+    run->addr = page_alloc(1, 0);
+    run->pages = 1;
+    page_free(run->addr, 1);
+}
+
+/* The page is free in CPU 1's window only: in the heap's bitmap it is taken. */
+TEST(page, double_free_of_a_page_in_another_window_is_found)
+{
+    struct free_case run = {NULL, 0};
+
+    if (port_cpu_count() < 2) {
+        test_skip(t, "needs two CPUs");
+        return;
+    }
+    cpu_run_all(2, leave_in_window_of_cpu_1, &run);
+    REQUIRE(t, run.addr != NULL);
+    EXPECT_PANIC(t, free_run, &run, "double free, it is in a CPU's window");
+}
+
+static void free_on_cpu_1(void *arg)
+{
+    if (port_cpu_id() == 1)
+        free_run(arg);
+}
+
+/* The window that holds the page's block says taken: in the heap's bitmap it is free. */
+TEST(page, double_free_into_a_window_of_a_page_in_the_heap_is_found)
+{
+    if (port_cpu_count() < 2) {
+        test_skip(t, "needs two CPUs");
+        return;
+    }
+
+    struct free_case run = {page_alloc(1, 0), 1};
+
+    REQUIRE(t, run.addr != NULL);
+    cpu_run_all(2, free_on_cpu_1, &run);
+    EXPECT_PANIC(t, free_run, &run, "double free, it is in the heap");
+}
+
+/* ---- A page that is not the heap's, in the block of a window ---- */
+
+/* The first block with both a page that is free and one that is absent; PAGE_NONE: none. */
+static size_t ragged_block(void)
+{
+    for (size_t i = 0; i < page_heap.page_limit / PAGE_BLOCK_PAGES; i++)
+        if (page_block_free(&page_heap.blocks[i]) != 0 &&
+            ~page_block_present(&page_heap.blocks[i]) != 0)
+            return i;
+    return PAGE_NONE;
+}
+
+static void *page_of_block(size_t block, uint64_t bits)
+{
+    size_t page = block * PAGE_BLOCK_PAGES + (size_t)__builtin_ctzll(bits);
+
+    return (void *)(port_direct_base() + page * PAGE_BYTES);
+}
+
+TEST(page, free_of_an_absent_page_into_a_window_is_found)
+{
+    page_drain_all();
+
+    size_t block = ragged_block();
+    void **chain = NULL;
+
+    if (block == PAGE_NONE) {
+        test_skip(t, "all of memory is whole blocks");
+        return;
+    }
+
+    uint64_t free = page_block_free(&page_heap.blocks[block]);
+    uint64_t absent = ~page_block_present(&page_heap.blocks[block]);
+    struct free_case hole = {page_of_block(block, absent), 1};
+    void *only = page_of_block(block, free);
+
+    /* With one page left, the window that has it is the one wanted. */
+    for (void **page; (page = page_alloc(1, 0)) != NULL;) {
+        if (page == only)
+            continue;
+        *page = chain;
+        chain = page;
+    }
+    page_free(only, 1);
+    EXPECT(t, page_alloc(1, 0) == only);
+    EXPECT_PANIC(t, free_run, &hole, "not a page of the heap");
+    page_free(only, 1);
+    while (chain != NULL) {
+        void **next = *chain;
+
+        page_free(chain, 1);
+        chain = next;
+    }
+}

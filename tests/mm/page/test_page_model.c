@@ -1,0 +1,219 @@
+/*
+ * The page heap against a list of free runs: a million operations of every length class,
+ * alignment and limit, over maps with and without holes.
+ */
+#include "tests/mm/page/private_heap.h"
+#include "tests/mm/page/run_list.h"
+#include "tests/test.h"
+
+#define LIVE_MAX     3000u /* runs held at once */
+#define CHECK_FIRST  5000u /* operations after each of which all summaries are recomputed */
+#define CHECK_PERIOD 512u  /* and then once in so many */
+
+struct model {
+    struct test *t;
+    uint64_t random;
+    struct private_heap private;
+    struct run_list list;
+    struct run live[LIVE_MAX];
+    size_t live_count;
+    bool is_exact; /* small enough that the heap never gives up first fit (page_find.c) */
+};
+
+static struct model *model_create(struct test *t, size_t page_limit)
+{
+    size_t pages = (sizeof(struct model) + PAGE_BYTES - 1) / PAGE_BYTES;
+    struct model *model = page_alloc(pages, PAGE_ZERO);
+
+    if (model == NULL)
+        return NULL;
+    model->t = t;
+    model->random = test_seed(t);
+    model->is_exact = page_limit <= PAGE_ARENA_PAGES;
+    if (private_heap_create(&model->private, page_limit))
+        return model;
+    page_free(model, pages);
+    return NULL;
+}
+
+static void model_destroy(struct model *model)
+{
+    private_heap_destroy(&model->private);
+    page_free(model, (sizeof(struct model) + PAGE_BYTES - 1) / PAGE_BYTES);
+}
+
+static void model_add(struct model *model, size_t page, size_t pages)
+{
+    private_heap_add(&model->private, page, pages);
+    run_list_put(&model->list, page, pages);
+}
+
+/* Lengths around words, chunks and more; mostly short. */
+static size_t model_length(struct model *model)
+{
+    static const size_t edges[] = {1,   2,   3,   8,   15,  16,   63,   64,   65,
+                                   127, 128, 511, 512, 513, 1023, 1024, 1025, 4096};
+    uint64_t r = test_random(&model->random);
+
+    switch (r % 8) {
+    case 0:
+        return edges[(r >> 8) % ARRAY_COUNT(edges)];
+    case 1:
+        return 1 + (r >> 8) % 600;
+    case 2:
+        return 2;
+    default:
+        return 1 + (r >> 8) % 16;
+    }
+}
+
+static size_t model_align(struct model *model)
+{
+    uint64_t r = test_random(&model->random);
+
+    return r % 2 ? 1 : 1ul << (r >> 8) % 13;
+}
+
+static size_t model_limit(struct model *model)
+{
+    uint64_t r = test_random(&model->random);
+
+    switch (r % 8) {
+    case 0:
+        return PAGE_DMA_PAGES;
+    case 1:
+        return (r >> 8) % model->private.heap.page_limit;
+    default:
+        return PAGE_NONE;
+    }
+}
+
+static bool model_alloc(struct model *model)
+{
+    struct test *t = model->t;
+    size_t pages = model_length(model), align = model_align(model), limit = model_limit(model);
+    size_t want = run_list_find(&model->list, pages, align, PAGE_DMA_PAGES, limit);
+
+    if (want == RUN_LIST_NONE)
+        want = run_list_find(&model->list, pages, align, 0, limit);
+
+    size_t page = private_heap_alloc(&model->private, pages, align, limit);
+
+    if (want == RUN_LIST_NONE || page == PAGE_NONE)
+        return EXPECT(t, page == PAGE_NONE && want == RUN_LIST_NONE);
+    if (model->is_exact || align == 1) {
+        if (!EXPECT(t, page == want))
+            return false;
+    } else if (!EXPECT(t, page % align == 0 && page + pages <= limit) ||
+               !EXPECT(t, run_list_is_free(&model->list, page, pages))) {
+        return false;
+    }
+    run_list_take(&model->list, page, pages);
+    model->live[model->live_count++] = (struct run){page, pages};
+    return true;
+}
+
+/* All of a run that is held, or a part of it. */
+static void model_free(struct model *model)
+{
+    struct run *run = &model->live[test_random(&model->random) % model->live_count];
+    size_t pages = run->pages;
+
+    if (test_random(&model->random) % 4 == 0)
+        pages = 1 + test_random(&model->random) % pages;
+    private_heap_free(&model->private, run->page, pages);
+    run_list_put(&model->list, run->page, pages);
+    run->page += pages;
+    run->pages -= pages;
+    if (run->pages == 0)
+        *run = model->live[--model->live_count];
+}
+
+/* Random operations; the share of allocations swings, so that memory fills and empties. */
+static void model_run(struct model *model, size_t operations)
+{
+    struct test *t = model->t;
+    const struct page_heap *heap = &model->private.heap;
+
+    for (size_t i = 0; i < operations; i++) {
+        unsigned percent = i / 20000 % 2 == 0 ? 60 : 40;
+        bool is_alloc = test_random(&model->random) % 100 < percent;
+
+        if (model->live_count == 0 || (is_alloc && model->live_count < LIVE_MAX)) {
+            if (!model_alloc(model))
+                return;
+        } else {
+            model_free(model);
+        }
+        REQUIRE(t, heap->free_pages == model->list.free_pages);
+        if (i < CHECK_FIRST || i % CHECK_PERIOD == 0) {
+            page_heap_check(heap);
+            REQUIRE(t, page_heap_largest_run(heap) == run_list_longest(&model->list));
+        }
+    }
+    while (model->live_count > 0)
+        model_free(model);
+    page_heap_check(heap);
+    EXPECT(t, heap->free_pages == heap->present_pages);
+}
+
+/* A million operations in a process; in the kernel, where instructions are dear, some of them. */
+static size_t model_operations(size_t operations)
+{
+    return __STDC_HOSTED__ ? operations : operations / 20;
+}
+
+TEST(page, model_one_arena)
+{
+    struct model *model = model_create(t, PAGE_ARENA_PAGES);
+
+    REQUIRE(t, model != NULL);
+    model_add(model, 256, PAGE_ARENA_PAGES - 256);
+    model_run(model, model_operations(600000));
+    model_destroy(model);
+}
+
+TEST(page, model_holes)
+{
+    struct model *model = model_create(t, 20 * PAGE_ARENA_PAGES);
+
+    REQUIRE(t, model != NULL);
+    model_add(model, 1, 158);
+    model_add(model, 256, 3000);
+    model_add(model, PAGE_DMA_PAGES - 700, 1500);
+    model_add(model, 2 * PAGE_ARENA_PAGES - 77, 100);
+    for (size_t i = 0; i < 200; i++)
+        model_add(model, 5 * PAGE_ARENA_PAGES + 97 * i, 90);
+    model_add(model, 19 * PAGE_ARENA_PAGES + 5, PAGE_ARENA_PAGES - 5);
+    model_run(model, model_operations(300000));
+    model_destroy(model);
+}
+
+/* Two root entries and more, each of 8 GiB: runs longer than a summary can count. */
+TEST(page, model_large)
+{
+    struct model *model = model_create(t, 10 * SUMMARY_PAGES_MAX);
+
+    if (model == NULL) {
+        test_skip(t, "no memory for the tables of 80 GiB");
+        return;
+    }
+    model_add(model, 256, 3 * SUMMARY_PAGES_MAX);
+    model_add(model, 4 * SUMMARY_PAGES_MAX, SUMMARY_PAGES_MAX);
+    model_add(model, 7 * SUMMARY_PAGES_MAX + 12345, 2 * SUMMARY_PAGES_MAX);
+    page_heap_check(&model->private.heap);
+    for (size_t i = 0; i < model_operations(100000); i++) {
+        if (model->live_count == 0 ||
+            (test_random(&model->random) % 3 != 0 && model->live_count < LIVE_MAX)) {
+            if (!model_alloc(model))
+                break;
+        } else {
+            model_free(model);
+        }
+    }
+    EXPECT(t, page_heap_largest_run(&model->private.heap) == run_list_longest(&model->list));
+    while (model->live_count > 0)
+        model_free(model);
+    page_heap_check(&model->private.heap);
+    model_destroy(model);
+}

@@ -1,0 +1,49 @@
+#include "tests/mm/slab/objects.h"
+#include "mm/page/page.h"
+
+static uint8_t object_byte(size_t i, uint64_t tag)
+{
+    return (uint8_t)((tag * 0x9e3779b97f4a7c15ull >> 32) + i * 7);
+}
+
+void object_fill(void *object, size_t bytes, uint64_t tag)
+{
+    uint8_t *at = object;
+
+    for (size_t i = 0; i < bytes; i++)
+        at[i] = object_byte(i, tag);
+}
+
+bool object_holds(const void *object, size_t bytes, uint64_t tag)
+{
+    const uint8_t *at = object;
+
+    for (size_t i = 0; i < bytes; i++) {
+        if (at[i] != object_byte(i, tag))
+            return false;
+    }
+    return true;
+}
+
+void hog_take(struct hog *hog, size_t leave_pages)
+{
+    hog->count = 0;
+    for (size_t pages = (size_t)1 << 24; pages > 0; pages /= 2) {
+        while (hog->count < HOG_RUNS_MAX && page_free_count() >= leave_pages + pages) {
+            void *addr = page_alloc(pages, 0);
+
+            if (addr == NULL)
+                break;
+            hog->runs[hog->count].addr = addr;
+            hog->runs[hog->count++].pages = pages;
+        }
+    }
+}
+
+void hog_give(struct hog *hog)
+{
+    while (hog->count > 0) {
+        hog->count--;
+        page_free(hog->runs[hog->count].addr, hog->runs[hog->count].pages);
+    }
+}

@@ -1,0 +1,22 @@
+/* What the slab tests share: patterns in objects, and holding back most of memory. */
+#pragma once
+
+#include "kernel/base/base.h"
+
+/* Fill an object with a pattern of its tag; false from the other: a byte is not as it was. */
+void object_fill(void *object, size_t bytes, uint64_t tag);
+bool object_holds(const void *object, size_t bytes, uint64_t tag);
+
+#define HOG_RUNS_MAX 4096u
+
+/* Pages that a test takes away, untouched, so that exhausting the rest does not take long. */
+struct hog {
+    size_t count;
+    struct {
+        void *addr;
+        size_t pages;
+    } runs[HOG_RUNS_MAX];
+};
+
+void hog_take(struct hog *hog, size_t leave_pages); /* until about so many are free */
+void hog_give(struct hog *hog);

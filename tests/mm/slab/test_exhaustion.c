@@ -1,0 +1,233 @@
+/*
+ * Memory runs out: NULL, nothing changed, every page comes back; the Nth acquisition fails; the
+ * same with interrupts off.
+ */
+#include "kernel/base/string.h"
+#include "kernel/fault.h"
+#include "mm/page/page.h"
+#include "mm/port.h"
+#include "mm/slab/slab.h"
+#include "mm/span/span.h"
+#include "tests/mm/slab/objects.h"
+#include "tests/test.h"
+
+#define LEFT_PAGES 2048u /* 8 MiB to exhaust */
+
+static struct hog hog;
+
+/* Objects in a list through their first word. */
+struct link {
+    struct link *next;
+};
+
+static size_t fill(size_t bytes, struct link **list)
+{
+    size_t count = 0;
+
+    for (;;) {
+        struct link *link = kmalloc(bytes);
+
+        if (link == NULL)
+            return count;
+        link->next = *list;
+        *list = link;
+        count++;
+    }
+}
+
+static void free_list(struct link *list)
+{
+    while (list != NULL) {
+        struct link *next = list->next;
+
+        kfree(list);
+        list = next;
+    }
+}
+
+TEST(slab, exhausts_and_comes_back)
+{
+    static const size_t sizes[] = {8, 64, 480, 1400, 4096, 20000, 32768, 32769, 1000000};
+
+    mm_drain();
+    hog_take(&hog, LEFT_PAGES);
+    for (unsigned i = 0; i < ARRAY_COUNT(sizes); i++) {
+        size_t free_before = page_free_count();
+        struct link *list = NULL;
+        size_t count = fill(sizes[i], &list);
+
+        EXPECT(t, count * MAX(sizes[i], (size_t)16) > LEFT_PAGES * PAGE_BYTES / 4);
+        EXPECT(t, kmalloc(sizes[i]) == NULL && kzalloc(sizes[i]) == NULL);
+        free_list(list);
+        mm_drain();
+        mm_check();
+        EXPECT(t, page_free_count() == free_before);
+    }
+    hog_give(&hog);
+}
+
+/* Small objects take every page; what is left of that, and only that, is lost to other classes. */
+TEST(slab, large_after_small)
+{
+    struct link *list = NULL;
+    void *large;
+
+    mm_drain();
+    hog_take(&hog, LEFT_PAGES);
+    fill(64, &list);
+    EXPECT(t, kmalloc(MIB) == NULL);
+    free_list(list);
+    large = kmalloc(MIB); /* drains by itself what the magazines and centrals still hold */
+    EXPECT(t, large != NULL);
+    kfree(large);
+    hog_give(&hog);
+}
+
+TEST(slab, exhausts_with_interrupts_off)
+{
+    struct link *list = NULL;
+    unsigned long irq;
+    size_t free_before;
+
+    mm_drain();
+    free_before = page_free_count();
+    hog_take(&hog, LEFT_PAGES / 8);
+    irq = port_irq_save();
+    EXPECT(t, fill(256, &list) > 0);
+    EXPECT(t, kmalloc(MIB) == NULL);
+    free_list(list);
+    list = kmalloc(200000);
+    EXPECT(t, list != NULL); /* only this CPU holds anything back */
+    kfree(list);
+    port_irq_restore(irq);
+    hog_give(&hog);
+    mm_drain();
+    EXPECT(t, page_free_count() == free_before);
+}
+
+/* krealloc that fails leaves the object as it is. */
+TEST(slab, realloc_fails_cleanly)
+{
+    uint8_t *p = kmalloc(100);
+
+    REQUIRE(t, p != NULL);
+    object_fill(p, 100, 1);
+    mm_drain();
+    hog_take(&hog, 8);
+    EXPECT(t, krealloc(p, MIB) == NULL);
+    EXPECT(t, object_holds(p, 100, 1));
+    hog_give(&hog);
+    kfree_sized(p, 100);
+}
+
+/* ---- Fail the 1st, then the 2nd, ... acquisition until a run needs none ---- */
+
+static bool run_kmalloc(void)
+{
+    void *p = kmalloc(64);
+
+    kfree(p);
+    return p != NULL;
+}
+
+static bool run_kzalloc_large(void)
+{
+    void *p = kzalloc(100000);
+
+    kfree(p);
+    return p != NULL;
+}
+
+static bool run_aligned(void)
+{
+    void *p = kmalloc_aligned(100, CHUNK_BYTES);
+
+    kfree(p);
+    return p != NULL;
+}
+
+static bool run_krealloc(void)
+{
+    uint8_t *p = kmalloc(64), *moved;
+
+    if (p == NULL)
+        return false;
+    p[63] = 7;
+    moved = krealloc(p, 5000);
+    kfree(moved != NULL ? moved : p);
+    return moved != NULL && moved[63] == 7;
+}
+
+static bool run_bulk(void)
+{
+    void *objects[40];
+    size_t n = kmalloc_bulk(1000, 40, objects);
+
+    kfree_bulk(n, objects);
+    return n == 40;
+}
+
+static void test_every_failure(struct test *t, bool (*run)(void))
+{
+    for (unsigned nth = 1;; nth++) {
+        mm_drain();
+
+        size_t free_before = page_free_count();
+
+        fault_fail_nth(nth);
+        bool succeeded = run();
+        bool fired = fault_disarm();
+
+        /* the first is not retried; later ones may be made up for by draining */
+        EXPECT(t, succeeded || fired);
+        EXPECT(t, nth > 1 || !succeeded);
+        mm_drain();
+        EXPECT(t, page_free_count() == free_before);
+        if (!fired)
+            return;
+        REQUIRE(t, nth < 100);
+    }
+}
+
+TEST(slab, every_failure_unwinds)
+{
+    test_every_failure(t, run_kmalloc);
+    test_every_failure(t, run_kzalloc_large);
+    test_every_failure(t, run_aligned);
+    test_every_failure(t, run_krealloc);
+    test_every_failure(t, run_bulk);
+}
+
+TEST(slab, every_failure_unwinds_with_interrupts_off)
+{
+    for (unsigned nth = 1; nth < 10; nth++) {
+        mm_drain();
+
+        size_t free_before = page_free_count();
+        unsigned long irq = port_irq_save();
+
+        fault_fail_nth(nth);
+        EXPECT(t, run_kmalloc() || nth == 1);
+        fault_disarm();
+        port_irq_restore(irq);
+        mm_drain();
+        EXPECT(t, page_free_count() == free_before);
+    }
+}
+
+/* A CPU's magazine is bounded: what many frees leave behind is a few KiB. */
+TEST(slab, frees_strand_a_magazine_at_most)
+{
+    static void *objects[4096];
+    size_t spans_before;
+
+    mm_drain();
+    spans_before = span_stats().span_bytes;
+    for (unsigned i = 0; i < ARRAY_COUNT(objects); i++)
+        REQUIRE(t, (objects[i] = kmalloc(128)) != NULL);
+    kfree_bulk(ARRAY_COUNT(objects), objects);
+    EXPECT(t, slab_stats().magazine_bytes <= 30 * 128);
+    EXPECT(t, span_stats().span_bytes - spans_before <= 31 * GRANULE_BYTES);
+    slab_drain_this_cpu(NULL);
+    EXPECT(t, span_stats().span_bytes - spans_before <= GRANULE_BYTES);
+}

@@ -1,0 +1,224 @@
+/* Spans: found by any of their addresses, given back whole, every failure unwound. */
+#include "mm/span/span.h"
+#include "kernel/fault.h"
+#include "tests/test.h"
+
+#define SPANS 200u
+
+static unsigned owner; /* some address that spans may belong to */
+
+static struct span *create_class(unsigned class)
+{
+    return span_create_slots(&size_class_layout[class], class, &owner);
+}
+
+/* Fail the 1st, then the 2nd, ... acquisition until a run needs none. */
+TEST(span, create_slots_unwinds_every_failure)
+{
+    for (unsigned nth = 1;; nth++) {
+        span_drain();
+
+        size_t free_before = page_free_count();
+
+        fault_fail_nth(nth);
+        struct span *span = create_class(11);
+        bool fired = fault_disarm();
+
+        EXPECT(t, (span == NULL) == fired);
+        if (span != NULL)
+            span_destroy(span);
+        span_drain();
+        EXPECT(t, page_free_count() == free_before);
+        if (!fired)
+            return;
+        REQUIRE(t, nth < 10);
+    }
+}
+
+TEST(span, create_large_unwinds_every_failure)
+{
+    for (unsigned nth = 1;; nth++) {
+        span_drain();
+
+        size_t free_before = page_free_count();
+
+        fault_fail_nth(nth);
+        struct span *span = span_create_large(5 * GRANULE_BYTES - 1, 16, PAGE_ZERO);
+        bool fired = fault_disarm();
+
+        EXPECT(t, (span == NULL) == fired);
+        if (span != NULL) {
+            EXPECT(t, span->granules == 5 && IS_ALIGNED(span->base, 16 * PAGE_BYTES));
+            span_destroy(span);
+        }
+        span_drain();
+        EXPECT(t, page_free_count() == free_before);
+        if (!fired)
+            return;
+        REQUIRE(t, nth < 10);
+    }
+}
+
+TEST(span, too_large_is_refused)
+{
+    EXPECT(t, span_create_large(SIZE_MAX, 1, 0) == NULL);
+    EXPECT(t, span_create_large(MM_PHYS_BYTES, 1, 0) == NULL);
+}
+
+TEST(span, every_byte_finds_its_span)
+{
+    for (unsigned class = 1; class < SIZE_CLASS_COUNT; class += 3) {
+        struct span *span = create_class(class);
+
+        REQUIRE(t, span != NULL);
+        span_check(span);
+        for (size_t offset = 0; offset < span_bytes(span); offset += 8) {
+            char *addr = (char *)span->base + offset;
+            uint64_t product = span_slot_product(span, addr);
+
+            REQUIRE(t, span_of(addr) == span && span_of(addr + 7) == span);
+            REQUIRE(t, span_entry_class(span_entry(addr)) == class);
+            REQUIRE(t, product >> 32 == offset / span->slot_bytes);
+            REQUIRE(t, span_product_is_slot(span, product) ==
+                           (offset % span->slot_bytes == 0 &&
+                            offset / span->slot_bytes < span_slot_count(span)));
+        }
+        EXPECT(t, span_of((char *)span->base - 1) != span);
+        EXPECT(t, span_of((char *)span->base + span_bytes(span)) != span);
+        span_destroy(span);
+    }
+}
+
+TEST(span, addresses_outside_have_none)
+{
+    static char in_image;
+    char on_stack;
+
+    EXPECT(t, span_of(NULL) == NULL);
+    EXPECT(t, span_of((void *)1) == NULL);
+    EXPECT(t, span_of((void *)UINTPTR_MAX) == NULL);
+    EXPECT(t, span_of((void *)(port_direct_base() - 1)) == NULL);
+    EXPECT(t, span_of((void *)(port_direct_base() + span_table_count * GRANULE_BYTES)) == NULL);
+    EXPECT(t, span_of((void *)(port_direct_base() + MM_PHYS_BYTES - 1)) == NULL);
+    EXPECT(t, span_of(&in_image) == NULL);
+    EXPECT(t, span_of(&on_stack) == NULL);
+}
+
+TEST(span, tombstones_tell_the_last_slot)
+{
+    struct span *span = create_class(45); /* 4864 bytes, 5 slots in 3 granules */
+    unsigned class = 0;
+
+    REQUIRE(t, span != NULL);
+
+    char *base = (char *)span->base;
+
+    EXPECT(t, !span_last_slot(base, &class));
+    EXPECT(t, span_destroy(span));
+    EXPECT(t, span_of(base) == NULL && span_of(base + 2 * GRANULE_BYTES) == NULL);
+    for (size_t offset = 0; offset < 3 * GRANULE_BYTES; offset += 8)
+        EXPECT(t,
+               span_last_slot(base + offset, &class) == (offset % 4864 == 0 && offset / 4864 < 5));
+    EXPECT(t, class == 45);
+
+    span = span_create_large(3 * GRANULE_BYTES, 1, 0);
+    REQUIRE(t, span != NULL);
+    base = (char *)span->base;
+    EXPECT(t, span_destroy(span));
+    EXPECT(t, span_last_slot(base, &class) && class == SPAN_CLASS_LARGE);
+    EXPECT(t, !span_last_slot(base + GRANULE_BYTES, &class));
+}
+
+TEST(span, slots_go_out_once)
+{
+    static void *slots[1024 + 1];
+
+    for (unsigned class = 1; class < SIZE_CLASS_COUNT; class ++) {
+        struct span *span = create_class(class);
+        unsigned count, taken = 0;
+
+        REQUIRE(t, span != NULL);
+        count = span_slot_count(span);
+        for (unsigned n = 1; taken < count; n++)
+            taken += span_take_slots(span, n, slots + taken);
+        EXPECT(t, taken == count && span->free_count == 0);
+        EXPECT(t, span_take_slots(span, 1, slots + count) == 0);
+        for (unsigned i = 0; i < count; i++) {
+            EXPECT(t, slots[i] == span_slot(span, i) && !span_slot_is_free(span, i));
+            EXPECT(t, span_give_slot(span, i));
+            EXPECT(t, !span_give_slot(span, i));
+            EXPECT(t, span_slot_is_free(span, i));
+        }
+        span_check(span);
+        span_destroy(span);
+    }
+}
+
+/* Descriptors come and go by the page, in any order, and the pool keeps none in the end. */
+TEST(span, descriptors_come_back)
+{
+    static struct span *spans[SPANS];
+    uint64_t state = test_seed(t);
+    size_t free_before;
+
+    span_drain();
+    free_before = page_free_count();
+    for (unsigned i = 0; i < SPANS; i++)
+        REQUIRE(t, (spans[i] = create_class(26)) != NULL);
+    span_check_all();
+    EXPECT(t, span_stats().desc_bytes >= SPANS * sizeof(struct span));
+    for (unsigned left = SPANS; left > 0; left--) {
+        unsigned i = (unsigned)(test_random(&state) % left);
+
+        EXPECT(t, span_destroy(spans[i]));
+        spans[i] = spans[left - 1];
+    }
+    span_check_all();
+    span_drain();
+    EXPECT(t, page_free_count() == free_before);
+}
+
+/* ---- Invariants, broken one by one ---- */
+
+static void break_base(void *span)
+{
+    ((struct span *)span)->base += PAGE_BYTES;
+    span_check(span);
+}
+
+static void break_slot_count(void *span)
+{
+    ((struct span *)span)->slot_limit += 1ull << 32;
+    span_check(span);
+}
+
+static void break_free_count(void *span)
+{
+    ((struct span *)span)->free_count--;
+    span_check(span);
+}
+
+static void break_free_map(void *span)
+{
+    ((struct span *)span)->free_word |= 1ull << 63;
+    span_check(span);
+}
+
+static void break_entry(void *span)
+{
+    ((struct span *)span)->span_class++;
+    span_check(span);
+}
+
+TEST(span, check_names_the_broken_invariant)
+{
+    struct span *span = create_class(26); /* 16 slots of 512 bytes */
+
+    REQUIRE(t, span != NULL);
+    EXPECT_PANIC(t, break_base, span, "S1 broken");
+    EXPECT_PANIC(t, break_slot_count, span, "S2 broken");
+    EXPECT_PANIC(t, break_free_count, span, "S3 broken");
+    EXPECT_PANIC(t, break_free_map, span, "S3 broken");
+    EXPECT_PANIC(t, break_entry, span, "S4 broken");
+    span_destroy(span);
+}

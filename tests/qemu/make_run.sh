@@ -1,0 +1,85 @@
+#!/bin/sh
+# make_run.sh -- the command itself: what it does with its input, its words and its exit status.
+# KTAP.
+
+cd "$(dirname "$0")/../.." || exit 1
+. tests/qemu/lib.sh
+unset LOG
+
+# make_run INPUT ARGUMENT...: `make run` with the file INPUT typed at the monitor
+make_run() {
+    input=$1
+    shift
+    timeout "$machine_limit" make -s run "$@" <"$input" >"$temp/out" 2>&1
+    status=$?
+    tr -d '\r' <"$temp/out" >"$temp/said"
+    [ "$status" != 124 ] || fail "did not end by itself in $machine_limit s"
+}
+
+# typed LINE...: a file of what is typed
+typed() {
+    printf '%s\n' "$@" >"$temp/typed"
+    echo "$temp/typed"
+}
+
+input_at_its_end() {
+    make_run /dev/null
+    ended_well
+    says "Spandrel, started by UEFI" "CPUs: 2 run of 2 found" "replay: files.kmt: 158,307 records" \
+        "corruption found: 0" "spandrel> " "power off: nothing was found wrong"
+}
+
+piped_commands() {
+    make_run "$(typed mem spans)" CMDLINE=run=monitor
+    ended_well
+    says "spandrel> mem" "pages handed out" "spandrel> spans" "large objects" "power off"
+}
+
+last_line_without_end() {
+    printf cpus >"$temp/typed"
+    make_run "$temp/typed" CMDLINE=run=monitor CPUS=3
+    ended_well
+    says "spandrel> cpus" "CPU  2"
+}
+
+failed_command_fails_make() {
+    make_run "$(typed 'replay banana')" CMDLINE=run=monitor
+    ended_badly
+    says "banana" "power off: found wrong: 1"
+}
+
+panic_fails_make() {
+    make_run "$(typed 'panic null' mem)" CMDLINE=run=monitor
+    ended_badly
+    says "panic: null dereference"
+}
+
+# Nobody ever types: the machine boots, replays, prompts, and waits.
+silent_input_holds_nothing_up() {
+    mkfifo "$temp/silent"
+    timeout -s INT "$machine_limit" make -s run <>"$temp/silent" >"$temp/said" 2>&1 &
+    make=$!
+    until grep -aqs 'spandrel> ' "$temp/said" || ! kill -0 $make 2>/dev/null; do
+        sleep 0.2
+    done
+    says "corruption found: 0" "spandrel> "
+    kill -0 $make || fail "ended by itself"
+    kill $make
+    wait $make
+    return 0
+}
+
+other_trace() {
+    make_run /dev/null TRACE=build/traces/boot.kmt CPUS=1 MEM=128M
+    ended_well
+    says "replay: boot.kmt: 8,644 records" "corruption found: 0"
+}
+
+missing_trace() {
+    make_run /dev/null TRACE=banana.kmt
+    ended_badly
+    says "banana.kmt: no such file"
+}
+
+ktap make_run input_at_its_end piped_commands last_line_without_end failed_command_fails_make \
+    panic_fails_make silent_input_holds_nothing_up other_trace missing_trace

@@ -1,0 +1,75 @@
+#!/bin/sh
+# panics.sh -- one machine for each kind of misuse: the report names it, shows by whom, and the
+# machine ends with a failure.  KTAP.
+
+cd "$(dirname "$0")/../.." || exit 1
+. tests/qemu/lib.sh
+
+# expect KIND TEXT...: `panic KIND` ends in a report with each TEXT and a backtrace of both CPUs
+expect() {
+    kind=$1
+    shift
+    machine boot/qemu.sh pvh build/debug/kernel.elf "run=panic,$kind" -
+    ended_badly
+    says "$@" "CPU 0, backtrace:" " kernel_run+0x" " arch_entry+0x" \
+        "CPU 1, backtrace:" " kernel_cpu_main+0x"
+    if grep -aq 'went unseen' "$temp/said"; then
+        fail "went unseen"
+    fi
+}
+
+plain() {
+    expect plain "panic: asked for" " panic_plain+0x"
+}
+
+failed_check() {
+    expect check "panic: kernel/" "CHECK(panic_hide(NULL) != NULL) failed"
+}
+
+null_dereference() {
+    expect null "panic: null dereference: read at 0x0" " panic_null+0x" "cr2 0000000000000000"
+}
+
+write_to_text() {
+    expect write-text "panic: page fault: write to read-only address 0xffffffff81" "(kernel text)" \
+        " panic_write_text+0x"
+}
+
+execute_data() {
+    expect exec-data "panic: page fault: execute of no-execute memory at 0xffff8" \
+        " commands_panic+0x"
+}
+
+# The backtrace is cut off long before arch_entry.
+stack_overflow() {
+    machine boot/qemu.sh pvh build/debug/kernel.elf run=panic,stack-overflow -
+    ended_badly
+    says "panic: stack overflow: boot stack of CPU 0" "  #31 0x" " panic_recurse" \
+        "CPU 1, backtrace:" " kernel_cpu_main+0x"
+}
+
+double_free() {
+    expect double-free "panic: kfree: double free of 0xffff8" "in kmalloc-112, slot " \
+        "state: free" " kfree+0x"
+}
+
+bad_free() {
+    expect bad-free "panic: kfree: 0xffff8" "is not the start of an object" \
+        "address is byte 16 of it"
+}
+
+wrong_size() {
+    expect wrong-size "panic: kfree_sized: 0xffff8" "is not an object of that size" \
+        "in kmalloc-112, slot "
+}
+
+page_double_free() {
+    expect page-double-free "panic: page_free(0xffff8" "double free" " page_free"
+}
+
+lock_order() {
+    expect lock-order "panic: lock order: MONITOR is taken while TEST is held" "holds lock TEST"
+}
+
+ktap panic plain failed_check null_dereference write_to_text execute_data stack_overflow \
+    double_free bad_free wrong_size page_double_free lock_order

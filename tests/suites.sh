@@ -1,0 +1,23 @@
+#!/bin/sh
+# suites.sh -- what `make test` runs: a line for each suite with its name, the seconds after which
+# it counts as hanging, many times what it needs, and a command that prints KTAP.  Long ones first.
+
+for variant in hosted-thread hosted-address hosted; do
+    for cpus in 8 4 2 1; do
+        echo "$variant-$cpus-cpus 300 build/$variant/tests cpus=$cpus"
+    done
+done
+echo "qemu-make-run 300 tests/qemu/make_run.sh"
+echo "qemu-replay 600 tests/qemu/replay.sh"
+echo "qemu-loader-failures 600 tests/qemu/loader_failures.sh"
+for machine in "8 512M" "4 512M" "2 512M" "1 512M" "2 128M" "2 8G"; do
+    echo "qemu-tests-$(echo "$machine" | tr ' ' -) 300 tests/qemu/tests.sh $machine"
+done
+echo "qemu-panics 300 tests/qemu/panics.sh"
+echo "qemu-refusals 300 tests/qemu/refusals.sh"
+for target in tests/fuzz/fuzz_*.c; do
+    name=$(basename "$target" .c)
+    echo "$name 120 tests/fuzz/run.sh build/fuzz/${name#fuzz_} -runs=1000000"
+done
+echo "lift 120 tests/lift/run.sh"
+echo "lint 120 tests/lint/lint.sh"
