@@ -42,6 +42,8 @@ function crash(why)
     next
 }
 
+/^SUMMARY: / { sanitizer[$0]++ }
+
 { line[++held] = $0 }
 
 END {
@@ -59,6 +61,8 @@ END {
     else if (status != 0 && failed == 0)
         crash("exit status " status)
     if (crashed) {
+        for (what in sanitizer)
+            print "    " what " (" sanitizer[what] " times)"
         for (i = held > 40 ? held - 39 : 1; i <= held; i++)
             print "    " line[i]
     }

@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#define CONSOLE_END 4 /* ^D: what a terminal's user types for the end of input; given once */
+
 static _Atomic bool console_is_read; /* [A] relaxed */
 static _Atomic bool console_at_end;  /* [A] relaxed */
 
@@ -44,9 +46,10 @@ int arch_console_read(void)
     if (!console_poll())
         return -1;
     got = read(STDIN_FILENO, &byte, 1);
-    if (got == 0)
-        atomic_store_explicit(&console_at_end, true, memory_order_relaxed);
-    return got == 1 ? byte : -1;
+    if (got != 0)
+        return got == 1 ? byte : -1;
+    atomic_store_explicit(&console_at_end, true, memory_order_relaxed);
+    return CONSOLE_END;
 }
 
 bool hosted_console_has_input(void)

@@ -185,10 +185,17 @@ void arch_idle(void)
 
     if (hosted_this.cpu != cpu) /* a loan that ended */
         return;
+    arch_idle_poll();
+    hosted_this.idle_seen = cpu->taken;
+}
+
+void arch_idle_poll(void)
+{
+    struct hosted_cpu *cpu = hosted_cpu_here();
+
     arch_irq_enable();
     if (cpu_has_to_step_aside(cpu))
         cpu_step_aside(cpu);
-    hosted_this.idle_seen = cpu->taken;
 }
 
 /* ---- Start, stop, fork ---- */

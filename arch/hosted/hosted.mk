@@ -41,7 +41,8 @@ $(1)/obj/%.c.o: %.c
 	@mkdir -p $$(@D)
 	@$(2) $$(HOSTED_CFLAGS) $(3) $$(DEPFLAGS) -c -o $$@ $$<
 
--include $(patsubst %,$(1)/obj/%.o.d,$(HOSTED_SOURCES) $(HOSTED_TEST_SOURCES))
+-include $(patsubst %,$(1)/obj/%.o.d,$(HOSTED_SOURCES) $(HOSTED_TEST_SOURCES) \
+  tests/hosted/outside/lifecycle.c)
 endef
 
 HOSTED_SAN_address   := -fsanitize=address,undefined

@@ -141,30 +141,33 @@ static void central_retire_list(struct central *central, struct span *span)
     }
 }
 
-/* Mark a slot free; false: it is none of ours, not a slot, free already, or without canary. */
-static bool central_give_slot(struct central *central, void *slot)
+/*
+ * Mark a slot free.  Returns its span; NULL: the slot is none of ours, not a slot, free already, or
+ * without canary.
+ */
+static struct span *central_give_slot(struct central *central, void *slot)
 {
     struct span *span = span_of(slot);
 
     if (span == NULL || span->owner != central)
-        return false;
+        return NULL;
 
     uint64_t product = span_slot_product(span, slot);
 
-    return span_product_is_slot(span, product) && slab_has_canary(slot, central->canary_offset) &&
-           span_give_slot(span, (unsigned)(product >> 32));
+    if (!span_product_is_slot(span, product) || !slab_has_canary(slot, central->canary_offset) ||
+        !span_give_slot(span, (unsigned)(product >> 32)))
+        return NULL;
+    central->free_slots++;
+    return span;
 }
 
 void central_give(struct central *central, unsigned n, void *const *slots)
 {
-    struct span *retired = NULL;
+    struct span *retired = NULL, *span;
     unsigned given = 0;
     unsigned long irq = port_lock(&central->lock);
 
-    for (; given < n && central_give_slot(central, slots[given]); given++) {
-        struct span *span = span_of(slots[given]);
-
-        central->free_slots++;
+    for (; given < n && (span = central_give_slot(central, slots[given])) != NULL; given++) {
         if (span->free_count < span_slot_count(span) || central->lists[CENTRAL_EMPTY] == NULL) {
             central_relist(central, span);
             continue;

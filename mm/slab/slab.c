@@ -27,7 +27,6 @@
  * Source: Bonwick, Adams, "Magazines and Vmem", USENIX 2001; Go's mcache and mcentral.
  */
 #include "mm/slab/slab_impl.h"
-#include "kernel/base/string.h"
 
 PORT_STAT(slab, alloc_failed);
 PORT_STAT(slab, refills);
@@ -154,9 +153,11 @@ fail:
 /* Take the n oldest slots out of a magazine.  Interrupts off. */
 static void slab_take_oldest(struct magazine *magazine, unsigned n, void **out)
 {
-    memcpy(out, magazine->slots, n * sizeof(void *));
+    for (unsigned i = 0; i < n; i++)
+        out[i] = magazine->slots[i];
     magazine->count -= n;
-    memmove(magazine->slots, magazine->slots + n, magazine->count * sizeof(void *));
+    for (unsigned i = 0; i < magazine->count; i++)
+        magazine->slots[i] = magazine->slots[i + n];
 }
 
 void slab_free_slow(struct central *central, void *slot)

@@ -3,11 +3,7 @@
 
 static uint64_t *slots_map(const struct span *span)
 {
-    unsigned words = slot_map_words(span_slot_count(span));
-
-    if (words == 0)
-        return (uint64_t *)&span->free_word;
-    return (uint64_t *)(span->base + span_bytes(span)) - words;
+    return span_free_map((struct span *)span);
 }
 
 static unsigned slots_words(const struct span *span)
@@ -60,18 +56,6 @@ unsigned span_take_slots(struct span *span, unsigned n, void **out)
     }
     span->free_count -= (uint16_t)taken;
     return taken;
-}
-
-bool span_give_slot(struct span *span, unsigned index)
-{
-    uint64_t *word = &slots_map(span)[index / 64];
-    uint64_t bit = 1ull << index % 64;
-
-    if ((*word & bit) != 0)
-        return false;
-    *word |= bit;
-    span->free_count++;
-    return true;
 }
 
 bool span_slot_is_free(const struct span *span, unsigned index)

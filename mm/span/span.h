@@ -133,6 +133,27 @@ static inline void *span_slot(const struct span *span, unsigned index)
     return (void *)(span->base + (uintptr_t)index * span->slot_bytes);
 }
 
+/* The bitmap of free slots: in the descriptor, or at the end of the span. */
+static inline uint64_t *span_free_map(struct span *span)
+{
+    unsigned words = slot_map_words(span_slot_count(span));
+
+    return words == 0 ? &span->free_word : (uint64_t *)(span->base + span_bytes(span)) - words;
+}
+
+/* Give a slot back; false: it is free already.  Owner's lock held. */
+static inline bool span_give_slot(struct span *span, unsigned index)
+{
+    uint64_t *word = &span_free_map(span)[index / 64];
+    uint64_t bit = 1ull << index % 64;
+
+    if ((*word & bit) != 0)
+        return false;
+    *word |= bit;
+    span->free_count++;
+    return true;
+}
+
 /*
  * span_create_slots -- make a span, all of its slots free.
  *   returns  NULL when memory is exhausted (nothing changed)
@@ -161,8 +182,6 @@ bool span_destroy(struct span *span);
 
 /* Take up to n free slots, lowest first; returns how many stand in out[].  Owner's lock held. */
 unsigned span_take_slots(struct span *span, unsigned n, void **out);
-/* Give a slot back; false: it is free already.  Owner's lock held. */
-bool span_give_slot(struct span *span, unsigned index);
 bool span_slot_is_free(const struct span *span, unsigned index); /* exact with the owner's lock */
 
 /*

@@ -7,8 +7,8 @@
  *     key=value      anything else goes to the kernel's command line: seed=, paranoia=, run= ...
  *     GLOB           tests whose suite.name matches; all by default
  *
- * With run= it does what the kernel does with it (run=bench, run=monitor) and powers off.  Exit
- * status: 0 if nothing failed.
+ * With run= it does what the kernel does with it, then powers off; run=monitor stays in the monitor.
+ * Exit status: 0 if nothing failed.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,7 +22,7 @@
 
 struct main_options {
     uint64_t ram_bytes, cpus;
-    bool runs_command;
+    bool has_run, has_monitor;
     char cmdline[BOOT_CMDLINE_BYTES];
 };
 
@@ -43,8 +43,10 @@ static bool main_take_word(struct main_options *options, const char *word)
         return parse_u64(word + 5, &options->cpus);
     if (strncmp(word, "module=", 7) == 0)
         return hosted_module_load(word + 7) == 0;
-    if (strncmp(word, "run=", 4) == 0)
-        options->runs_command = true;
+    if (strncmp(word, "run=", 4) == 0) {
+        options->has_run = true;
+        options->has_monitor = strcmp(word + 4, "monitor") == 0;
+    }
     return main_add_word(options, strchr(word, '=') != NULL ? "" : "test=", word);
 }
 
@@ -58,11 +60,11 @@ int main(int argc, char **argv)
             return EXIT_FAILURE;
         }
     }
-    if (options.runs_command && !main_add_word(&options, "", "then=poweroff"))
+    if (options.has_run && !options.has_monitor && !main_add_word(&options, "", "then=poweroff"))
         return EXIT_FAILURE;
     if (hosted_start(options.ram_bytes, (unsigned)options.cpus, options.cmdline) != 0)
         return EXIT_FAILURE;
-    if (options.runs_command)
+    if (options.has_run)
         kernel_run();
 
     unsigned failed = test_run_matching(settings.test[0] != '\0' ? settings.test : "*");

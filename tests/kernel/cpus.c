@@ -4,7 +4,7 @@
 #include "kernel/percpu.h"
 #include "tests/test.h"
 
-#define CALL_ROUNDS 50
+#define CALL_ROUNDS 20
 
 static PERCPU(uint64_t, cpus_calls);       /* [P] run here, in interrupt context */
 static PERCPU(uint64_t, cpus_wrong_calls); /* [P] of these: not as they should be */

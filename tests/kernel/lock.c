@@ -4,7 +4,7 @@
 #include "kernel/cpus.h"
 #include "tests/test.h"
 
-#define LOCK_TURNS 2000 /* by each CPU */
+#define LOCK_TURNS 500 /* by each CPU */
 
 static struct spinlock outer = SPINLOCK_INIT(MONITOR);
 static struct spinlock inner = SPINLOCK_INIT(TEST);

@@ -19,7 +19,7 @@ machine() {
 fail() {
     tail -n 30 "$temp/said"
     grep -a '^qemu' "$temp/out"
-    echo "$1"
+    printf '%s\n' "$1"
     exit 1
 }
 
@@ -36,4 +36,13 @@ ended_well() {
 
 ended_badly() {
     [ "$status" != 0 ] || fail "ended as if nothing had been wrong"
+}
+
+# le BYTES VALUE: a number, low byte first
+le() {
+    le_count=$1 le_value=$2
+    while [ "$le_count" -gt 0 ]; do
+        printf "\\$(printf %03o $((le_value & 255)))"
+        le_value=$((le_value >> 8)) le_count=$((le_count - 1))
+    done
 }

@@ -5,15 +5,6 @@
 cd "$(dirname "$0")/../.." || exit 1
 . tests/qemu/lib.sh
 
-# le BYTES VALUE: a number, low byte first
-le() {
-    le_count=$1 le_value=$2
-    while [ "$le_count" -gt 0 ]; do
-        printf "\\$(printf %03o $((le_value & 255)))"
-        le_value=$((le_value >> 8)) le_count=$((le_count - 1))
-    done
-}
-
 # header RECORDS IDS CPUS; record OP CPU ID SIZE
 header() {
     printf KMTRACE1
