@@ -87,6 +87,12 @@ void arch_tick_start(unsigned hz); /* periodic kernel_tick() on this CPU; 0 stop
  */
 void arch_idle(void);
 
+/*
+ * arch_idle_poll -- what arch_idle does, but the wait: for an idle loop that has found something to
+ * do.  Enables interrupts; a hosted CPU's idle thread hands the CPU over where one is wanted.
+ */
+void arch_idle_poll(void);
+
 /* Run kernel_ipi() on `cpu` soon, once for one or several sends.  Any context. */
 void arch_ipi_send(unsigned cpu);
 

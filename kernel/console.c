@@ -5,6 +5,7 @@
  * Locks: console_in.
  */
 #include "kernel/console.h"
+#include "kernel/cpus.h"
 #include "kernel/lock.h"
 
 #define CONSOLE_RING_BYTES 256u /* a power of two */
@@ -47,6 +48,8 @@ int console_read(void)
 
 char console_wait(void)
 {
+    struct cpu_idle idle = {0};
+
     for (;;) {
         arch_irq_disable();
         int byte = console_read();
@@ -55,6 +58,6 @@ char console_wait(void)
             arch_irq_enable();
             return (char)byte;
         }
-        arch_idle(); /* enables them: input that comes after the look ends the wait */
+        cpu_idle_wait(&idle); /* input that comes after the look ends the wait */
     }
 }

@@ -16,6 +16,10 @@
  * mailbox with interrupts off and goes to sleep with arch_idle, which enables them as it waits: the
  * IPI that follows a job's arrival either comes before the look or ends the wait.
  *
+ * Idle work.  A CPU that would sleep first asks each function of the table, and sleeps only when
+ * none wants more; after every wait it asks them again.  One function is called between two looks,
+ * so a job or a byte typed waits for one piece of work at most.
+ *
  * Locks: none.
  */
 #include "kernel/cpus.h"
@@ -37,7 +41,13 @@ struct cpu_call_node {
     struct cpu_work *call;      /* [C] */
 };
 
+extern idle_fn *const __start_idle_table[] __attribute__((weak));
+extern idle_fn *const __stop_idle_table[] __attribute__((weak));
+
 static _Atomic unsigned cpus_running = 1; /* [A] release / acquire; never falls */
+
+static _Atomic unsigned idle_holds; /* [A] seq_cst against idle_runs */
+static _Atomic unsigned idle_runs;  /* [A] functions under way; seq_cst */
 
 static PERCPU(_Atomic(struct cpu_call_node *), cpu_calls); /* [A] release / acquire */
 static PERCPU(_Atomic(struct cpu_work *), cpu_job);        /* [A] release / acquire */
@@ -199,14 +209,59 @@ void cpu_run_all(unsigned count, cpu_fn *fn, void *arg)
     cpu_work_wait(&job);
 }
 
+/* ---- Idle ---- */
+
+void cpu_idle_hold(void)
+{
+    CHECK(arch_irq_enabled());
+    atomic_fetch_add_explicit(&idle_holds, 1, memory_order_seq_cst);
+    while (atomic_load_explicit(&idle_runs, memory_order_seq_cst) != 0)
+        arch_relax();
+}
+
+void cpu_idle_release(void)
+{
+    CHECK(atomic_fetch_sub_explicit(&idle_holds, 1, memory_order_seq_cst) > 0);
+}
+
+/* First counted, then asked whether it may; a hold does the reverse, so one sees the other. */
+static bool cpu_idle_run(idle_fn *fn)
+{
+    bool wants_more = false;
+
+    atomic_fetch_add_explicit(&idle_runs, 1, memory_order_seq_cst);
+    if (atomic_load_explicit(&idle_holds, memory_order_seq_cst) == 0)
+        wants_more = fn();
+    atomic_fetch_sub_explicit(&idle_runs, 1, memory_order_seq_cst);
+    return wants_more;
+}
+
+void cpu_idle_wait(struct cpu_idle *idle)
+{
+    size_t count = (size_t)(__stop_idle_table - __start_idle_table);
+
+    if (idle->quiet >= count) {
+        idle->quiet = 0;
+        arch_idle();
+        return;
+    }
+    arch_idle_poll();
+    if (cpu_idle_run(__start_idle_table[idle->next++ % count]))
+        idle->quiet = 0;
+    else
+        idle->quiet++;
+}
+
 void kernel_cpu_idle(void)
 {
+    struct cpu_idle idle = {0};
+
     for (;;) {
         arch_irq_disable();
         struct cpu_work *job =
             atomic_exchange_explicit(this_cpu(cpu_job), NULL, memory_order_acquire);
         if (job == NULL) {
-            arch_idle();
+            cpu_idle_wait(&idle);
             continue;
         }
         arch_irq_enable();

@@ -2,7 +2,8 @@
  * CPUs: start them, call a function on one or all, run a job on all.
  *
  * A call interrupts: the function runs in interrupt context, at once, and the caller waits.  A job
- * does not: it runs in the ordinary context of each CPU's idle loop, interrupts on.
+ * does not: it runs in the ordinary context of each CPU's idle loop, interrupts on.  Idle work is
+ * what a CPU does there when it has no job.
  */
 #pragma once
 
@@ -28,4 +29,35 @@ void cpu_call_all(cpu_fn *fn, void *arg);
  */
 void cpu_run_all(unsigned count, cpu_fn *fn, void *arg);
 
-NORETURN void kernel_cpu_idle(void); /* a CPU's own flow: take jobs, else arch_idle */
+/*
+ * IDLE_WORK(fn) -- at file scope: every idle CPU calls fn, from time to time and from whatever CPU
+ * has nothing else to do, CPU 0 in the monitor's wait for input included.
+ *   fn       does a bounded piece of work, about 50 us at most; returns true if it wants to be
+ *            called again soon; else it is called after the CPU's next interrupt (a tick, at the
+ *            latest).  On several CPUs at once
+ *   context  ordinary, no lock held
+ */
+typedef bool idle_fn(void);
+#define IDLE_WORK(fn) static idle_fn *const idle_ptr_##fn USED SECTION("idle_table") = fn
+
+/* How far a flow that waits has come in asking for idle work; {0} to begin with. */
+struct cpu_idle {
+    size_t next;  /* the function to ask */
+    size_t quiet; /* functions asked in a row that wanted no more */
+};
+
+/*
+ * cpu_idle_wait -- interrupts are off, and the caller has just looked in vain for what it waits
+ * for: do a piece of idle work, or sleep until an interrupt when there is none.  Returns with
+ * interrupts on; the caller turns them off and looks again.
+ */
+void cpu_idle_wait(struct cpu_idle *idle);
+
+/*
+ * cpu_idle_hold -- no idle work from here on, on any CPU, until cpu_idle_release: for whoever
+ * compares what memory looks like before and after.  Waits for what is under way.  Nests; ordinary.
+ */
+void cpu_idle_hold(void);
+void cpu_idle_release(void);
+
+NORETURN void kernel_cpu_idle(void); /* a CPU's own flow: take jobs, else cpu_idle_wait */

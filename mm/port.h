@@ -109,6 +109,27 @@ static inline bool port_table_commit(void *addr, size_t bytes, void *(*take_page
     return arch_table_commit(addr, bytes, take_page);
 }
 
+/* ---- Idle CPUs, time ---- */
+
+/*
+ * PORT_IDLE_WORK(fn); at file scope: idle CPUs call `bool fn(void)`, in ordinary context, several at
+ * once.  It does a bounded piece of work, about 50 us, and returns true if it wants to be called
+ * again soon; else it is called again after a tick (100 a second) at the latest.
+ */
+#define PORT_IDLE_WORK(fn) IDLE_WORK(fn)
+
+/* A clock that never goes back; the same on all CPUs.  Any context. */
+static inline uint64_t port_ticks(void)
+{
+    return arch_ticks();
+}
+
+/* Of port_ticks(); 0 until the machine's clock is known. */
+static inline uint64_t port_ticks_per_second(void)
+{
+    return arch_ticks_per_second();
+}
+
 /* ---- Output and death; any context ---- */
 
 #define port_print(...) printk(__VA_ARGS__)

@@ -102,3 +102,8 @@ void arch_idle(void)
     /* Interrupts are on only from hlt on: one that comes after the caller's check is not lost. */
     __asm__ volatile("sti\n\thlt" : : : "memory");
 }
+
+void arch_idle_poll(void)
+{
+    arch_irq_enable();
+}
