@@ -6,7 +6,7 @@
 # line on this terminal (C-a x ends QEMU, C-a c is its monitor).  From the environment:
 #   CPUS, MEM     processors, memory                                    (2, 512M)
 #   CPU           model; "max" has 1 GiB pages, "qemu64" has not        (max)
-#   ACCEL         accelerator and its options                           (tcg)
+#   ACCEL         accelerator and its options                           (tcg; see below)
 #   OVMF          firmware for uefi                                     (build/ovmf.fd)
 #   BIOS          firmware for pvh: qboot.rom starts fastest            (qboot.rom)
 #   LOG           file for a copy of the serial line                    (none kept)
@@ -35,6 +35,13 @@ pvh)
     ;;
 esac
 
+# Processors beyond those of this machine take turns in one thread, where `pause` ends a turn; as
+# threads they would spin on locks whose holder the host has put to sleep, for minutes.
+if [ -z "${ACCEL:-}" ]; then
+    ACCEL=tcg
+    [ "${CPUS:-2}" -le "$(nproc)" ] || ACCEL=tcg,thread=single
+fi
+
 temp=
 if [ -z "${LOG:-}" ]; then
     temp=$(mktemp)
@@ -42,7 +49,7 @@ if [ -z "${LOG:-}" ]; then
 fi
 trap 'rm -f $temp' EXIT
 
-qemu-system-x86_64 -machine q35,sata=off,i8042=off -accel "${ACCEL:-tcg}" -cpu "${CPU:-max}" \
+qemu-system-x86_64 -machine q35,sata=off,i8042=off -accel "$ACCEL" -cpu "${CPU:-max}" \
     -smp "${CPUS:-2}" -m "${MEM:-512M}" -nodefaults -no-user-config -no-reboot -display none \
     -chardev "stdio,id=serial,mux=on,signal=off,logfile=$LOG" -serial chardev:serial \
     -mon chardev=serial -device isa-debug-exit,iobase=0xf4,iosize=0x04 "$@"

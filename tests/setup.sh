@@ -31,7 +31,7 @@ need_qemu() {
 }
 
 need_uefi() {
-    need ovmf /usr/share/OVMF/OVMF_CODE_4M.fd /usr/share/OVMF/OVMF_CODE.fd
+    need ovmf /usr/share/ovmf/OVMF.fd /usr/share/qemu/OVMF.fd
     need gnu-efi /usr/include/efi/efi.h
     need mtools mcopy
 }
@@ -51,13 +51,13 @@ need_format() {
 need_compiler
 for goal; do
     case $goal in
-    run) need_qemu && need_uefi ;;
-    test) need_qemu && need_uefi && need_clang && need_format ;;
-    bench) need_qemu ;;
-    debug) need_qemu && need_uefi ;;
+    run) need_qemu; need_uefi ;;
+    test) need_qemu; need_uefi; need_clang; need_format ;;
+    bench | debug) need_qemu ;;
     gdb) need gdb gdb ;;
-    lint) need_uefi && need_clang && need_format ;;
+    lint) need_uefi; need_clang; need_format ;;
     fuzz) need_clang ;;
+    hosted) [ -z "${SAN:-}" ] || need_clang ;;
     esac
 done
 
@@ -91,7 +91,8 @@ apt() {
 apt update
 known=
 for package in $missing; do
-    if [ "$package" != libclang-rt-dev ] || [ -n "$(apt-cache search --names-only '^libclang-rt-dev$')" ]; then
+    if [ "$package" != libclang-rt-dev ] ||
+        [ -n "$(apt-cache search --names-only '^libclang-rt-dev$')" ]; then
         known="$known $package"
     fi
 done

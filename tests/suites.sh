@@ -2,10 +2,13 @@
 # suites.sh -- what `make test` runs: a line for each suite with its name, the seconds after which
 # it counts as hanging, many times what it needs, and a command that prints KTAP.  Long ones first.
 
+for machine in "hosted-thread 4" "hosted-thread 2" "hosted-address 8" "hosted-address 1" \
+    "hosted 8" "hosted 4" "hosted 2" "hosted 1"; do
+    variant=${machine% *} cpus=${machine#* }
+    echo "$variant-$cpus-cpus 300 build/$variant/tests cpus=$cpus"
+done
 for variant in hosted-thread hosted-address hosted; do
-    for cpus in 8 4 2 1; do
-        echo "$variant-$cpus-cpus 300 build/$variant/tests cpus=$cpus"
-    done
+    echo "$variant-lifecycle 120 build/$variant/lifecycle"
 done
 echo "qemu-make-run 300 tests/qemu/make_run.sh"
 echo "qemu-replay 600 tests/qemu/replay.sh"
@@ -17,7 +20,7 @@ echo "qemu-panics 300 tests/qemu/panics.sh"
 echo "qemu-refusals 300 tests/qemu/refusals.sh"
 for target in tests/fuzz/fuzz_*.c; do
     name=$(basename "$target" .c)
-    echo "$name 120 tests/fuzz/run.sh build/fuzz/${name#fuzz_} -runs=1000000"
+    echo "$name 120 tests/fuzz/run.sh build/fuzz/${name#fuzz_} -runs=200000"
 done
 echo "lift 120 tests/lift/run.sh"
 echo "lint 120 tests/lint/lint.sh"

@@ -17,7 +17,7 @@ $(INITRD): $(TRACES) boot/make-initrd.sh
 # ---- Fuzz targets: one per file, each on those of the pure parts that it calls ----
 
 FUZZERS := $(patsubst tests/fuzz/fuzz_%.c,build/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
-FUZZ_PARTS := $(BOOT_PURE_SRCS) tests/replay/trace.c mm/page/ranges.c \
+FUZZ_PARTS := $(BOOT_PURE_SRCS) $(ARCH_PURE_SRCS) tests/replay/trace.c mm/page/ranges.c \
               $(filter-out kernel/base/string.c,$(wildcard kernel/base/*.c))
 FUZZ_CFLAGS := -std=gnu11 -O2 -g -I. $(WARNINGS) -fno-omit-frame-pointer -fno-strict-aliasing \
                -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
@@ -78,4 +78,5 @@ LINT_PARTS := $(LINT_KERNEL) $(LINT_HOSTED) $(KERNEL) $(DEBUG) $(LOADER) build/h
 # ---- What tests/run.sh needs ----
 
 TEST_PARTS := $(LINT_PARTS) $(OVMF) $(TRACES) $(INITRD) $(FUZZERS) build/lift/lift \
-              $(foreach variant,hosted hosted-address hosted-thread,build/$(variant)/tests)
+              $(foreach variant,hosted hosted-address hosted-thread, \
+                build/$(variant)/tests build/$(variant)/lifecycle)

@@ -57,8 +57,11 @@ static inline unsigned bits_longest_run(uint64_t word)
     uint64_t runs[6]; /* runs[k]: starts of runs of 2^k */
     unsigned k = 0;
 
-    if (word == 0 || ~word == 0)
-        return word == 0 ? 0 : BITS_PER_WORD;
+    if (word == 0)
+        return 0;
+    word >>= __builtin_ctzll(word);
+    if ((word & (word + 1)) == 0)
+        return bits_low_run(word); /* one run, most often */
     runs[0] = word;
     while (k < 5 && (runs[k] & runs[k] >> (1u << k)) != 0) {
         runs[k + 1] = runs[k] & runs[k] >> (1u << k);

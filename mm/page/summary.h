@@ -49,27 +49,39 @@ static inline size_t summary_end(summary_t summary)
     return summary_field(summary, 2);
 }
 
-/* Summary of `count` stretches of `pages` pages each, side by side. */
+/*
+ * summary_merge -- summary of `count` stretches of `pages` pages each, side by side; none of them
+ * is SUMMARY_WHOLE_MAX.
+ */
 static inline summary_t summary_merge(const summary_t *parts, size_t count, size_t pages)
 {
-    size_t start = 0, max = 0;
-    size_t run = 0; /* free pages up to the end of the parts seen */
-    bool is_whole = true;
+    const size_t mask = SUMMARY_PAGES_MAX - 1;
+    const summary_t whole = summary_pack(pages, pages, pages);
+    size_t i = 0;
 
-    for (size_t i = 0; i < count; i++) {
-        size_t part_start = summary_start(parts[i]);
+    while (i < count && parts[i] == whole)
+        i++;
 
-        run += part_start;
-        max = MAX(max, run);
-        if (part_start == pages)
+    size_t run = i * pages; /* free pages up to the end of the parts seen */
+
+    if (i == count)
+        return summary_pack(run, run, run);
+
+    size_t start = run + (parts[i] & mask);
+    size_t max = 0; /* of the runs that have ended */
+
+    for (; i < count; i++) {
+        summary_t part = parts[i];
+
+        if (part == whole) {
+            run += pages;
             continue;
-        if (is_whole)
-            start = run;
-        is_whole = false;
-        max = MAX(max, summary_max(parts[i]));
-        run = summary_end(parts[i]);
+        }
+        run += part & mask;
+        max = MAX(max, run);
+        run = part >> 2 * SUMMARY_BITS;
+        if (part != 0)
+            max = MAX(max, part >> SUMMARY_BITS & mask);
     }
-    if (is_whole)
-        start = run;
     return summary_pack(start, MAX(max, run), run);
 }

@@ -2,6 +2,7 @@
 #include "kernel/cpus.h"
 #include "mm/page/page.h"
 #include "mm/page/page_heap.h"
+#include "tests/mm/page/hoard.h"
 #include "tests/test.h"
 
 struct free_case {
@@ -151,7 +152,6 @@ TEST(page, free_of_an_absent_page_into_a_window_is_found)
     page_drain_all();
 
     size_t block = ragged_block();
-    void **chain = NULL;
 
     if (block == PAGE_NONE) {
         test_skip(t, "all of memory is whole blocks");
@@ -164,20 +164,16 @@ TEST(page, free_of_an_absent_page_into_a_window_is_found)
     void *only = page_of_block(block, free);
 
     /* With one page left, the window that has it is the one wanted. */
-    for (void **page; (page = page_alloc(1, 0)) != NULL;) {
-        if (page == only)
-            continue;
-        *page = chain;
-        chain = page;
-    }
+    unsigned long irq_state = page_heap_lock(&page_heap);
+
+    page_heap_take(&page_heap, block * PAGE_BLOCK_PAGES + (size_t)__builtin_ctzll(free), 1);
+    page_heap_unlock(&page_heap, irq_state);
+
+    struct hoard *hoard = hoard_all_but(0);
+
     page_free(only, 1);
     EXPECT(t, page_alloc(1, 0) == only);
     EXPECT_PANIC(t, free_run, &hole, "not a page of the heap");
     page_free(only, 1);
-    while (chain != NULL) {
-        void **next = *chain;
-
-        page_free(chain, 1);
-        chain = next;
-    }
+    hoard_free(hoard);
 }

@@ -7,6 +7,7 @@
 #include "kernel/cpus.h"
 #include "mm/page/page.h"
 #include "mm/port.h"
+#include "tests/mm/page/hoard.h"
 #include "tests/test.h"
 
 #define SLOTS 128u
@@ -121,17 +122,9 @@ static void exhaust_job(void *arg)
 TEST(page, stress_when_memory_is_short)
 {
     static struct stress stress;
-    void **chain = NULL;
-    size_t left = 40 * port_cpu_count();
+    size_t left = 40 * port_cpu_count(); /* fewer than the CPUs want to hold */
+    struct hoard *hoard = hoard_all_but(left);
 
-    /* Leave fewer pages than the CPUs want to hold. */
-    while (page_free_count() > left) {
-        void **page = page_alloc(1, 0);
-
-        REQUIRE(t, page != NULL);
-        *page = chain;
-        chain = page;
-    }
     stress.seed = test_seed(t);
     stress.rounds = __STDC_HOSTED__ ? 20000 : 4000;
     stress.damaged = 0;
@@ -140,10 +133,5 @@ TEST(page, stress_when_memory_is_short)
     EXPECT(t, stress.damaged == 0);
     EXPECT(t, page_free_count() == left);
     page_check();
-    while (chain != NULL) {
-        void **next = *chain;
-
-        page_free(chain, 1);
-        chain = next;
-    }
+    hoard_free(hoard);
 }

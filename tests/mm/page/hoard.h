@@ -1,0 +1,13 @@
+/*
+ * Nearly all of memory, taken in runs as long as there are: of each only the first bytes are
+ * touched, so a machine of 8 GiB costs its host no more than a small one.
+ */
+#pragma once
+
+#include "kernel/base/base.h"
+
+struct hoard; /* a chain of runs, each holding its link and length */
+
+/* Take pages until no more than `leave` are free; NULL when there are not. */
+struct hoard *hoard_all_but(size_t leave);
+void hoard_free(struct hoard *hoard);
