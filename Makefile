@@ -21,7 +21,7 @@ export CPUS MEM
 SETUP_GOALS := $(filter run test bench hosted debug gdb lint fuzz,$(MAKECMDGOALS))
 ifneq ($(SETUP_GOALS),)
 ifeq ($(findstring n,$(firstword -$(MAKEFLAGS))),)
-$(shell tests/setup.sh $(SETUP_GOALS))
+$(shell SAN=$(SAN) tests/setup.sh $(SETUP_GOALS))
 ifneq ($(.SHELLSTATUS),0)
 $(error set-up failed)
 endif

@@ -24,3 +24,4 @@ for target in tests/fuzz/fuzz_*.c; do
 done
 echo "lift 120 tests/lift/run.sh"
 echo "lint 120 tests/lint/lint.sh"
+echo "summary 60 tests/summary_test.sh"
