@@ -55,9 +55,10 @@ include boot/boot.mk
 KERNEL := build/kernel/kernel.elf
 DEBUG  := build/debug/kernel.elf
 
-# In both kernel images and in the hosted test program: the tests, and what of boot/ they test.  The
-# other folders of tests/ have uses of their own.
-TEST_SOURCES := $(BOOT_PURE_SRCS) \
+# In both kernel images and in the hosted test program: the tests, and what of boot/ and arch/ they
+# test.  The other folders of tests/ have uses of their own.
+ARCH_PURE_SRCS := arch/x86_64/numa_tables.c
+TEST_SOURCES := $(BOOT_PURE_SRCS) $(ARCH_PURE_SRCS) \
                 $(filter-out tests/hosted/% tests/fuzz/% tests/lift/% tests/lint/%, \
                              $(wildcard tests/*.c tests/*/*.c tests/*/*/*.c))
 KERNEL_SOURCES := $(sort $(BOOT_KERNEL_SRCS) $(TEST_SOURCES) \

@@ -16,6 +16,7 @@
 #define ARCH_CPU_MAX    64
 #define ARCH_PAGE_BYTES 4096ul
 #define ARCH_LINE_BYTES 64ul
+#define ARCH_NODE_MAX   64
 
 struct trap_frame; /* registers at a trap or interrupt; its layout is the port's */
 
@@ -59,11 +60,17 @@ void arch_boot_cpu_init(const struct boot_info *info);
 void arch_paging_init(const struct boot_range *ranges, size_t count, void *(*take_page)(void));
 
 /*
+ * arch_node_init -- find the firmware's tables, and in them the nodes (ACPI SRAT, SLIT): memory and
+ * CPUs that are near each other.  Without them, or with a fault in them, which is logged: one node.
+ *   rsdp  physical address, 0: none; then one CPU too
+ */
+void arch_node_init(uint64_t rsdp);
+
+/*
  * arch_interrupt_init -- interrupt controller, console input, IPIs, the time stamp counter's
  * frequency; finds the CPUs (ACPI MADT).  On return interrupts can be enabled.
- *   rsdp  physical address, 0: none; then one CPU
  */
-void arch_interrupt_init(uint64_t rsdp);
+void arch_interrupt_init(void);
 
 unsigned arch_cpu_count(void); /* CPUs found; 1 before arch_interrupt_init; at most ARCH_CPU_MAX */
 
@@ -77,6 +84,29 @@ unsigned arch_cpu_count(void); /* CPUs found; 1 before arch_interrupt_init; at m
 bool arch_cpu_start(unsigned cpu, uintptr_t percpu_offset, void *(*take_pages)(size_t n));
 
 void arch_tick_start(unsigned hz); /* periodic kernel_tick() on this CPU; 0 stops it; irq */
+
+/*
+ * Nodes.  Any context, after arch_node_init.  arch_cpu_node of a CPU other than 0 is right after
+ * arch_interrupt_init.  Distances are relative: local memory is at 10, the farther the larger.
+ */
+#define ARCH_NODE_DISTANCE_LOCAL  10u
+#define ARCH_NODE_DISTANCE_REMOTE 20u /* where the firmware does not say */
+#define ARCH_NODE_RANGE_MAX       256
+
+struct arch_node_range {
+    uint64_t base, bytes; /* physical, whole pages */
+    unsigned node;
+};
+
+unsigned arch_node_count(void); /* at most ARCH_NODE_MAX; a node may lack memory, or CPUs */
+unsigned arch_cpu_node(unsigned cpu);
+unsigned arch_node_distance(unsigned from, unsigned to);
+
+/*
+ * What the firmware says of addresses, RAM or not: ascending and disjoint.  Returns how many, at
+ * most ARCH_NODE_RANGE_MAX.
+ */
+size_t arch_node_ranges(const struct arch_node_range **ranges);
 
 /* ---- Running ---- */
 
@@ -124,6 +154,25 @@ bool arch_table_commit(void *addr, size_t bytes, void *(*take_page)(void));
  * addresses); the pages stay reachable through the direct map.
  */
 void arch_boot_release(uintptr_t start, uintptr_t end);
+
+/*
+ * arch_ram_release -- where RAM is a process's: give the host back what backs [addr, addr + bytes),
+ * whole pages of the direct map; they read as zero afterwards.
+ *   returns  false where RAM is a machine's, and nothing has happened; (NULL, 0) asks that
+ *   context  ordinary
+ */
+bool arch_ram_release(void *addr, size_t bytes);
+
+/* ---- Devices ---- */
+
+/*
+ * PCI configuration space, one aligned register of 32 bits; all ones where there is nothing.
+ *   function  bus << 8 | device << 3 | function
+ *   offset    in bytes, below 256
+ *   context   any, one CPU at a time
+ */
+uint32_t arch_pci_read(unsigned function, unsigned offset);
+void arch_pci_write(unsigned function, unsigned offset, uint32_t value);
 
 /* ---- Console: the serial line ---- */
 

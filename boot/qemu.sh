@@ -8,6 +8,7 @@
 #   CPU           model; "max" has 1 GiB pages, "qemu64" has not        (max)
 #   ACCEL         accelerator and its options                           (tcg; see below)
 #   OVMF          firmware for uefi                                     (build/ovmf.fd)
+#   BALLOON       device that takes free memory, or none                (virtio-balloon-pci)
 #   BIOS          firmware for pvh: qboot.rom starts fastest            (qboot.rom)
 #   LOG           file for a copy of the serial line                    (none kept)
 #
@@ -41,6 +42,9 @@ if [ -z "${ACCEL:-}" ]; then
     ACCEL=tcg
     [ "${CPUS:-2}" -le "$(nproc)" ] || ACCEL=tcg,thread=single
 fi
+
+balloon=${BALLOON:-virtio-balloon-pci,free-page-reporting=on}
+[ "$balloon" = none ] || set -- -device "$balloon" "$@"
 
 temp=
 if [ -z "${LOG:-}" ]; then

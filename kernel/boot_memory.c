@@ -150,6 +150,24 @@ const struct boot_range *boot_memory_ranges(size_t *count)
     return boot_memory.ranges;
 }
 
+void boot_memory_split(uint64_t *ends, unsigned parts)
+{
+    size_t count;
+    const struct mm_range *ranges = early_ranges(&count);
+    uint64_t share = ALIGN_UP(boot_memory_sum(ranges, count) / parts, PAGE_BYTES);
+    uint64_t before = 0; /* bytes below ranges[i] */
+    unsigned part = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        for (; part < parts && (part + 1) * share <= before + ranges[i].bytes; part++)
+            ends[part] = ranges[i].base + (part + 1) * share - before;
+        before += ranges[i].bytes;
+    }
+    for (; part < parts; part++)
+        ends[part] = UINT64_MAX;
+    ends[parts - 1] = UINT64_MAX;
+}
+
 void *boot_memory_take_page(void)
 {
     return early_alloc(PAGE_BYTES, PAGE_BYTES);

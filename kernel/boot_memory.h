@@ -13,6 +13,9 @@ void boot_memory_open(const struct boot_info *info);
 /* The way in's map, in early memory: valid while the way in's own memory is not. */
 const struct boot_range *boot_memory_ranges(size_t *count);
 
+/* Cut what mm/ has now into `parts` of about the same size: where each ends; the last, never. */
+void boot_memory_split(uint64_t *ends, unsigned parts);
+
 void *boot_memory_take_page(void); /* zeroed, for arch_paging_init; never NULL */
 
 /* Ranges of kind BOOT and boot-only sections of the image go to the page heap; after mm_init. */

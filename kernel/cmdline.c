@@ -41,6 +41,7 @@ static const struct setting cmdline_table[] = {
     {"bench", SETTING_TEXT, settings.bench, 0, sizeof(settings.bench) - 1, "up to 63 bytes"},
     {"trace", SETTING_TEXT, settings.trace, 0, sizeof(settings.trace) - 1, "up to 63 bytes"},
     {"cpus", SETTING_NUMBER, &settings.cpus, 0, ARCH_CPU_MAX, "0 (all) to 64"},
+    {"nodes", SETTING_NUMBER, &settings.nodes, 0, ARCH_NODE_MAX, "0 (as the firmware says) to 64"},
     {"mem", SETTING_SIZE, &settings.mem_bytes, CMDLINE_MEM_MIN, 64 * TIB,
      "0 (all) or 16MiB to 64TiB, as in 512M"},
     {"failnth", SETTING_NUMBER, &settings.failnth, 0, UINT32_MAX, "0 (off) to 4294967295"},
@@ -58,7 +59,7 @@ static const struct setting cmdline_table[] = {
     {"slab_debug", SETTING_TEXT, settings.slab_debug, 0, sizeof(settings.slab_debug) - 1,
      "up to 63 bytes"},
 };
-_Static_assert(ARCH_CPU_MAX == 64, "the text of cpus= names it");
+_Static_assert(ARCH_CPU_MAX == 64 && ARCH_NODE_MAX == 64, "the texts of cpus=, nodes= name it");
 
 static const struct setting *cmdline_find(const char *key)
 {

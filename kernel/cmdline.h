@@ -17,6 +17,7 @@ struct settings {
     char bench[64];      /* bench= */
     char trace[64];      /* trace=    module name; "": the only or first module */
     unsigned cpus;       /* cpus=     0: all */
+    unsigned nodes;      /* nodes=    0: as the firmware says; else memory in that many parts */
     uint64_t mem_bytes;  /* mem=      use at most; 0: all */
     unsigned failnth;    /* failnth=  0: off; armed on CPU 0 before the command of run= */
     uint64_t seed;       /* seed=     1 by default */

@@ -27,6 +27,8 @@ static int commands_mem(int argc, char **argv)
     commands_bytes_print("usable", mm.ram_bytes, "");
     commands_bytes_print("free", mm.free_bytes, "in the page heap");
     commands_bytes_print("  windows", mm.window_bytes, "of these: in CPUs' windows");
+    commands_bytes_print("  scavenged", page.scavenged_pages * PAGE_BYTES,
+                         "of these: given back to the host");
     commands_bytes_print("  longest run", page.largest_run * PAGE_BYTES, "");
     commands_bytes_print("pages handed out", mm.page_alloc_bytes, "by page_alloc");
     commands_bytes_print("spans", mm.span_bytes, "");
@@ -116,6 +118,15 @@ static int commands_drain(int argc, char **argv)
     return 0;
 }
 COMMAND(drain, "", "give back what caches hold", commands_drain);
+
+static int commands_scavenge(int argc, char **argv)
+{
+    (void)argc, (void)argv;
+    if (!page_scavenge_all())
+        printk("scavenge: nobody below takes memory\n");
+    return 0;
+}
+COMMAND(scavenge, "", "give all free memory back to the host", commands_scavenge);
 
 /* ---- panic KIND ---- */
 

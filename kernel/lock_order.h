@@ -17,6 +17,7 @@
     X(SPAN_DESC)   /* the pool of span descriptors */            \
     X(PAGE_HEAP)   /* page bitmaps and summaries */              \
     X(EARLY)       /* the early allocator */                     \
+    X(PCI)         /* configuration space's registers */         \
     X(CONSOLE_IN)  /* bytes typed and not yet read */
 
 enum lock_rank {

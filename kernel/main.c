@@ -5,6 +5,7 @@
  * everything else in kernel/ lies below it.
  */
 #include "arch/arch.h"
+#include "kernel/balloon.h"
 #include "kernel/base/string.h"
 #include "kernel/boot_memory.h"
 #include "kernel/cmdline.h"
@@ -13,6 +14,7 @@
 #include "kernel/fault.h"
 #include "kernel/modules.h"
 #include "kernel/monitor.h"
+#include "kernel/nodes.h"
 #include "kernel/panic.h"
 #include "kernel/print.h"
 #include "kernel/time.h"
@@ -55,6 +57,17 @@ static void main_paging(void)
     arch_paging_init(ranges, count, boot_memory_take_page);
 }
 
+static void main_nodes(uint64_t rsdp)
+{
+    uint64_t ends[NODE_MAX];
+
+    arch_node_init(rsdp);
+    if (settings.nodes == 0)
+        return;
+    boot_memory_split(ends, settings.nodes);
+    nodes_pretend(ends, settings.nodes);
+}
+
 static void *main_take_pages(size_t n)
 {
     return page_alloc(n, 0);
@@ -68,10 +81,17 @@ static void main_start_cpus(void)
         verdict_add_wrong(1); /* said by cpus_start */
 }
 
+static void main_start_scavenger(void)
+{
+    if (balloon_start(main_take_pages))
+        page_scavenge_start(settings.scavtrace != 0);
+}
+
 static void main_report(void)
 {
     boot_memory_report();
     printk("CPUs: %u run of %u found\n", cpus_online(), arch_cpu_count());
+    nodes_report();
     for (unsigned i = 0; i < module_count(); i++)
         printk("module: %s, %lu bytes\n", module_at(i)->name, module_at(i)->bytes);
     printk("ready: %lu ticks from kernel_init, %lu us\n", kernel_boot_ticks(),
@@ -80,21 +100,23 @@ static void main_report(void)
 
 void kernel_init(const struct boot_info *info)
 {
-    time_init();                     /* uptime counts */
-    arch_boot_cpu_init(info);        /* printk, CHECK, panic */
-    main_check_boot_info(info);      /* what the way in left can be read */
-    main_banner(info);               /* the console shows who runs */
-    main_settings(info);             /* settings */
-    modules_init(info);              /* module_find */
-    boot_memory_open(info);          /* early_alloc */
-    main_paging();                   /* W^X, guard pages; arch_table_reserve */
-    mm_init();                       /* page_alloc, kmalloc; early_alloc is closed */
-    arch_interrupt_init(info->rsdp); /* arch_cpu_count, the clock's frequency */
-    arch_tick_start(TIME_TICK_HZ);   /* kernel_tick, as soon as interrupts are on */
-    arch_irq_enable();               /* console input, IPIs */
-    main_start_cpus();               /* cpu_call, cpu_run_all */
-    boot_memory_give();              /* the way in's memory is gone: info too */
-    time_boot_done();                /* kernel_boot_ticks */
+    time_init();                   /* uptime counts */
+    arch_boot_cpu_init(info);      /* printk, CHECK, panic */
+    main_check_boot_info(info);    /* what the way in left can be read */
+    main_banner(info);             /* the console shows who runs */
+    main_settings(info);           /* settings */
+    modules_init(info);            /* module_find */
+    boot_memory_open(info);        /* early_alloc */
+    main_paging();                 /* W^X, guard pages; arch_table_reserve */
+    main_nodes(info->rsdp);        /* node_of */
+    mm_init();                     /* page_alloc, kmalloc; early_alloc is closed */
+    arch_interrupt_init();         /* arch_cpu_count, the clock's frequency */
+    arch_tick_start(TIME_TICK_HZ); /* kernel_tick, as soon as interrupts are on */
+    arch_irq_enable();             /* console input, IPIs */
+    main_start_cpus();             /* cpu_call, cpu_run_all */
+    boot_memory_give();            /* the way in's memory is gone: info too */
+    main_start_scavenger();        /* idle CPUs give free memory back to the host */
+    time_boot_done();              /* kernel_boot_ticks */
     main_report();
 }
 

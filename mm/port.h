@@ -11,18 +11,23 @@
 #pragma once
 
 #include "arch/arch.h"
+#include "kernel/balloon.h"
 #include "kernel/base/base.h"
 #include "kernel/base/check.h"
 #include "kernel/cpus.h"
 #include "kernel/fault.h"
 #include "kernel/lock.h"
+#include "kernel/nodes.h"
 #include "kernel/panic.h"
 #include "kernel/percpu.h"
 #include "kernel/print.h"
 #include "kernel/stat.h"
 
-#define PORT_CPU_MAX    ARCH_CPU_MAX    /* CPUs at most */
-#define PORT_LINE_BYTES ARCH_LINE_BYTES /* what two CPUs must not share, bytes */
+#define PORT_CPU_MAX  ARCH_CPU_MAX /* CPUs at most */
+#define PORT_NODE_MAX NODE_MAX     /* nodes at most */
+
+#define PORT_NODE_PARTS_MAX NODE_PARTS_MAX  /* pieces that port_node_of tells apart, at most */
+#define PORT_LINE_BYTES     ARCH_LINE_BYTES /* what two CPUs must not share, bytes */
 
 /* ---- CPUs, interrupts; any context ---- */
 
@@ -67,6 +72,32 @@ static inline bool port_can_wait(void)
 static inline void port_call_all(void (*fn)(void *arg), void *arg)
 {
     cpu_call_all(fn, arg);
+}
+
+/* ---- Nodes: memory and CPUs that are near each other; any context ---- */
+
+/* Nodes are 0 .. port_node_count() - 1; constant from mm_init on. */
+static inline unsigned port_node_count(void)
+{
+    return node_count();
+}
+
+/* The node of a CPU; of one that does not run yet it may not be known. */
+static inline unsigned port_cpu_node(unsigned cpu)
+{
+    return node_of_cpu(cpu);
+}
+
+/* How far the memory of node `to` is from the CPUs of node `from`: compare only. */
+static inline unsigned port_node_distance(unsigned from, unsigned to)
+{
+    return node_distance(from, to);
+}
+
+/* The node of a physical address; all of [address, *end) is on it.  UINT64_MAX: and all above. */
+static inline unsigned port_node_of(uint64_t address, uint64_t *end)
+{
+    return node_of(address, end);
 }
 
 /* ---- Locks: interrupts off while held, ranked by kernel/lock_order.h; irq ---- */
@@ -128,6 +159,35 @@ static inline uint64_t port_ticks(void)
 static inline uint64_t port_ticks_per_second(void)
 {
     return arch_ticks_per_second();
+}
+
+static inline void port_relax(void) /* in a loop that waits for another CPU */
+{
+    arch_relax();
+}
+
+/* ---- Memory that nobody uses ---- */
+
+enum port_release {
+    PORT_RELEASE_FAILED,   /* nothing has changed */
+    PORT_RELEASED,         /* contents are undefined */
+    PORT_RELEASED_AS_ZERO, /* contents are zero */
+};
+
+/*
+ * port_release_pages -- a host below this kernel may take what backs [addr, addr + pages), and backs
+ * them anew at the next touch.  Ordinary context, one flow at a time.
+ */
+static inline enum port_release port_release_pages(void *addr, size_t pages)
+{
+    switch (balloon_report(addr, pages * ARCH_PAGE_BYTES)) {
+    case BALLOON_TAKEN:
+        return PORT_RELEASED;
+    case BALLOON_TAKEN_AS_ZERO:
+        return PORT_RELEASED_AS_ZERO;
+    default:
+        return PORT_RELEASE_FAILED;
+    }
 }
 
 /* ---- Output and death; any context ---- */

@@ -14,6 +14,7 @@
 #include "kernel/base/string.h"
 #include "kernel/cmdline.h"
 #include "kernel/command.h"
+#include "kernel/cpus.h"
 #include "kernel/fault.h"
 #include "kernel/print.h"
 #include "mm/mm.h"
@@ -116,6 +117,7 @@ static void runner_check_leaks(struct test *t, struct runner_held before)
 
 static void runner_run(const struct test_case *test, struct test *t)
 {
+    cpu_idle_hold(); /* tests compare memory before and after; those of idle work release it */
     struct runner_held before = runner_take_stock();
 
     test->run(t);
@@ -123,6 +125,7 @@ static void runner_run(const struct test_case *test, struct test *t)
     if (!EXPECT(t, arch_irq_enabled()))
         arch_irq_enable();
     runner_check_leaks(t, before);
+    cpu_idle_release();
 }
 
 static void runner_print_result(const struct test *t, unsigned number)

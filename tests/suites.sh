@@ -16,6 +16,7 @@ echo "qemu-loader-failures 600 tests/qemu/loader_failures.sh"
 for machine in "8 512M" "4 512M" "2 512M" "1 512M" "2 128M" "2 8G"; do
     echo "qemu-tests-$(echo "$machine" | tr ' ' -) 300 tests/qemu/tests.sh $machine"
 done
+echo "qemu-scavenge 300 tests/qemu/scavenge.sh"
 echo "qemu-panics 300 tests/qemu/panics.sh"
 echo "qemu-refusals 300 tests/qemu/refusals.sh"
 for target in tests/fuzz/fuzz_*.c; do

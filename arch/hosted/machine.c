@@ -168,6 +168,35 @@ void hosted_stop(void)
         hosted_reset();
 }
 
+/* ---- One node: where Linux puts this process's memory is not known here ---- */
+
+void arch_node_init(uint64_t rsdp)
+{
+    (void)rsdp;
+}
+
+unsigned arch_node_count(void)
+{
+    return 1;
+}
+
+unsigned arch_cpu_node(unsigned cpu)
+{
+    (void)cpu;
+    return 0;
+}
+
+unsigned arch_node_distance(unsigned from, unsigned to)
+{
+    return from == to ? ARCH_NODE_DISTANCE_LOCAL : ARCH_NODE_DISTANCE_REMOTE;
+}
+
+size_t arch_node_ranges(const struct arch_node_range **ranges)
+{
+    *ranges = NULL;
+    return 0;
+}
+
 /* ---- What has nothing to do on a process ---- */
 
 void arch_boot_cpu_init(const struct boot_info *info)
@@ -175,9 +204,8 @@ void arch_boot_cpu_init(const struct boot_info *info)
     (void)info;
 }
 
-void arch_interrupt_init(uint64_t rsdp)
+void arch_interrupt_init(void)
 {
-    (void)rsdp;
     interrupts_found = true;
 }
 

@@ -123,3 +123,8 @@ void arch_boot_release(uintptr_t start, uintptr_t end)
 {
     (void)start, (void)end;
 }
+
+bool arch_ram_release(void *addr, size_t bytes)
+{
+    return bytes == 0 || madvise(addr, bytes, MADV_DONTNEED) == 0;
+}

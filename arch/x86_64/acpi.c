@@ -89,6 +89,11 @@ bool acpi_init(uint64_t rsdp_physical)
     return acpi_root != NULL;
 }
 
+bool acpi_is_open(void)
+{
+    return acpi_root != NULL;
+}
+
 const struct acpi_header *acpi_table_at(uint64_t physical, const char *signature)
 {
     return acpi_view_table(WINDOW_VIEW_TABLE, physical, signature);

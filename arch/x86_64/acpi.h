@@ -25,6 +25,8 @@ struct acpi_header {
  */
 bool acpi_init(uint64_t rsdp);
 
+bool acpi_is_open(void); /* acpi_init found usable tables */
+
 /*
  * acpi_table -- the first table with this signature whose length and checksum are right.
  *   returns  good until the next call of acpi_table or acpi_table_at; NULL: there is none

@@ -142,6 +142,11 @@ static inline uint32_t io_read32(uint16_t port)
     return value;
 }
 
+static inline void io_write32(uint16_t port, uint32_t value)
+{
+    __asm__ volatile("outl %0, %1" : : "a"(value), "Nd"(port) : "memory");
+}
+
 /* No way on: stop this CPU for good. */
 static inline NORETURN void cpu_halt(void)
 {

@@ -10,6 +10,7 @@
 #include "arch/x86_64/lapic.h"
 #include "arch/x86_64/layout.h"
 #include "arch/x86_64/madt.h"
+#include "arch/x86_64/numa.h"
 #include "arch/x86_64/power.h"
 #include "arch/x86_64/serial.h"
 #include "arch/x86_64/trap.h"
@@ -40,7 +41,7 @@ static void interrupt_cpu_found(uint32_t apic_id)
     cpu_count++;
 }
 
-void arch_interrupt_init(uint64_t rsdp)
+void arch_interrupt_init(void)
 {
     struct madt madt;
 
@@ -48,9 +49,10 @@ void arch_interrupt_init(uint64_t rsdp)
     lapic_init();
     cpu_blocks[0].apic_id = lapic_id();
 
-    uint16_t pm_port = acpi_init(rsdp) ? power_init() : 0;
+    uint16_t pm_port = acpi_is_open() ? power_init() : 0;
 
     madt_read(&madt, interrupt_cpu_found);
+    numa_place_cpus();
     kernel_log("apic: %s, %u CPUs, %u IO-APICs", lapic_is_x2apic() ? "x2APIC" : "xAPIC", cpu_count,
                madt.ioapic_count);
     if (cpus_left_out > 0)

@@ -216,3 +216,10 @@ void arch_boot_release(uintptr_t start, uintptr_t end)
     }
     tlb_flush_all();
 }
+
+/* RAM is the machine's: only a device can take it (kernel/balloon.h). */
+bool arch_ram_release(void *addr, size_t bytes)
+{
+    (void)addr, (void)bytes;
+    return false;
+}

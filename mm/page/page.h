@@ -43,15 +43,31 @@ void *page_alloc_aligned(size_t pages, size_t align_pages, uintptr_t limit, unsi
 size_t page_free_count(void);
 
 struct page_stats {
-    size_t ram_pages;    /* pages that the heap manages */
-    size_t free_pages;   /* windows included */
-    size_t window_pages; /* of these: in CPUs' windows */
-    size_t whole_chunks; /* chunks that are free as a whole */
-    size_t largest_run;  /* pages in the longest free run outside windows */
-    size_t meta_bytes;   /* bitmaps and summaries, windows */
-    uint64_t heap_locks; /* acquisitions of the heap's lock */
+    size_t ram_pages;       /* pages that the heap manages */
+    size_t free_pages;      /* windows included */
+    size_t window_pages;    /* of these: in CPUs' windows */
+    size_t whole_chunks;    /* chunks that are free as a whole */
+    size_t scavenged_pages; /* of the free ones: given back to the host below */
+    size_t largest_run;     /* pages in the longest free run outside windows */
+    size_t meta_bytes;      /* bitmaps and summaries, windows */
+    uint64_t heap_locks;    /* acquisitions of the heap's lock */
 };
 struct page_stats page_stats(void);
+
+/*
+ * page_scavenge_start -- from now on idle CPUs give free memory back by port_release_pages; see
+ * mm/page/scavenge.c.
+ *   traces   print Go's scavtrace line, once a second while there is work
+ *   context  ordinary, once
+ */
+void page_scavenge_start(bool traces);
+
+/*
+ * page_scavenge_all -- give back all free memory now, and print Go's scavtrace line.
+ *   returns  false: nobody takes it
+ *   context  ordinary; waits for the host
+ */
+bool page_scavenge_all(void);
 
 /* ---- For the rest of mm/ ---- */
 
@@ -59,4 +75,12 @@ void page_heap_init(void); /* mm_init: takes every usable range from the early a
 size_t page_heap_give(uint64_t base, uint64_t bytes); /* see mm_give */
 void page_drain_this_cpu(void *unused);               /* this CPU's window back to the heap; irq */
 void page_drain_all(void);                            /* every CPU's; ordinary */
+
+/*
+ * page_scavenge_hold -- until page_scavenge_release the scavenger has no page in flight: for an
+ * allocation that has failed to try again.  Ordinary context; waits for the host.  Nests.
+ */
+void page_scavenge_hold(void);
+void page_scavenge_release(void);
+
 void page_check(void); /* panics on a broken invariant; nothing else running */

@@ -34,9 +34,7 @@
 _Static_assert(PAGE_CHUNK_SHIFT + (PAGE_LEVELS - 1) * PAGE_FANOUT_SHIFT == SUMMARY_BITS,
                "the highest level's stretch is what a summary can describe");
 _Static_assert(1ul << PAGE_CHUNK_SHIFT == CHUNK_PAGES, "shift and size of a chunk agree");
-_Static_assert(ARENA_BYTES / CHUNK_BYTES * PAGE_CHUNK_BLOCKS * sizeof(struct page_block) ==
-                   PAGE_BYTES,
-               "an arena's blocks are one page");
+_Static_assert(sizeof(struct page_block) == 64, "a block is one cache line");
 
 void page_heap_shape(struct page_heap *heap, size_t page_limit)
 {
@@ -80,6 +78,8 @@ void page_heap_place(struct page_heap *heap, void *blocks, void *summaries)
     heap->low = heap->page_limit;
     heap->free_pages = 0;
     heap->present_pages = 0;
+    heap->scavenged_pages = 0;
+    heap->flight_pages = 0;
 }
 
 unsigned long page_heap_lock(struct page_heap *heap)
@@ -97,23 +97,38 @@ void page_heap_unlock(struct page_heap *heap, unsigned long irq_state)
 
 /* ---- Summaries ---- */
 
-/* The summary that a chunk's bits give. */
+/* The summary that a chunk's bits give: summary_merge, of words. */
 static summary_t page_chunk_summary(const struct page_block *blocks)
 {
-    summary_t words[PAGE_CHUNK_BLOCKS];
+    size_t i = 0;
 
-    for (size_t i = 0; i < PAGE_CHUNK_BLOCKS; i++) {
+    while (i < PAGE_CHUNK_BLOCKS && ~page_block_free(&blocks[i]) == 0)
+        i++;
+
+    size_t run = i * BITS_PER_WORD;
+
+    if (i == PAGE_CHUNK_BLOCKS)
+        return summary_pack(run, run, run);
+
+    size_t start = run + bits_low_run(page_block_free(&blocks[i]));
+    size_t max = 0;
+
+    for (; i < PAGE_CHUNK_BLOCKS; i++) {
         uint64_t free = page_block_free(&blocks[i]);
 
-        if (free == 0)
-            words[i] = 0;
-        else if (~free == 0)
-            words[i] = summary_pack(BITS_PER_WORD, BITS_PER_WORD, BITS_PER_WORD);
-        else
-            words[i] =
-                summary_pack(bits_low_run(free), bits_longest_run(free), bits_high_run(free));
+        if (free == 0) {
+            max = MAX(max, run);
+            run = 0;
+        } else if (~free == 0) {
+            run += BITS_PER_WORD;
+        } else {
+            max = MAX(max, run + bits_low_run(free));
+            run = bits_high_run(free);
+            if (max < BITS_PER_WORD && bits_run_starts(free, max + 1) != 0)
+                max = bits_longest_run(free);
+        }
     }
-    return summary_merge(words, PAGE_CHUNK_BLOCKS, PAGE_BLOCK_PAGES);
+    return summary_pack(start, MAX(max, run), run);
 }
 
 /* What the level below says that entry `index` of `level` is. */
@@ -125,22 +140,36 @@ static summary_t page_summary_of(const struct page_heap *heap, unsigned level, s
                          1ul << page_level_shift(level - 1));
 }
 
+/* Write one summary; true if it was another. */
+static inline bool page_summary_set(summary_t *entry, summary_t summary)
+{
+    bool has_changed = *entry != summary;
+
+    *entry = summary;
+    return has_changed;
+}
+
 /* Bits of [page, page + pages) have changed: make the summaries above them true again. */
 static void page_heap_summarise(struct page_heap *heap, size_t page, size_t pages)
 {
-    for (unsigned level = 0; level <= heap->top; level++) {
-        size_t first = page >> page_level_shift(level);
-        size_t last = (page + pages - 1) >> page_level_shift(level);
-        bool has_changed = false;
+    size_t first = page / CHUNK_PAGES, last = (page + pages - 1) / CHUNK_PAGES;
+    size_t part_pages = CHUNK_PAGES; /* that an entry of the level below describes */
+    bool has_changed = false;
 
-        for (size_t i = first; i <= last; i++) {
-            summary_t summary = page_summary_of(heap, level, i);
+    for (size_t i = first; i <= last; i++)
+        has_changed |= page_summary_set(&heap->levels[0][i],
+                                        page_chunk_summary(&heap->blocks[i * PAGE_CHUNK_BLOCKS]));
+    for (unsigned level = 1; has_changed && level <= heap->top; level++) {
+        const summary_t *parts = heap->levels[level - 1];
 
-            has_changed |= summary != heap->levels[level][i];
-            heap->levels[level][i] = summary;
-        }
-        if (!has_changed)
-            return;
+        first /= PAGE_FANOUT;
+        last /= PAGE_FANOUT;
+        has_changed = false;
+        for (size_t i = first; i <= last; i++)
+            has_changed |=
+                page_summary_set(&heap->levels[level][i],
+                                 summary_merge(&parts[i * PAGE_FANOUT], PAGE_FANOUT, part_pages));
+        part_pages *= PAGE_FANOUT;
     }
 }
 
@@ -186,6 +215,7 @@ void page_heap_take(struct page_heap *heap, size_t page, size_t pages)
 
         CHECK((~free & piece.mask) == 0);
         page_block_set_free(block, free & ~piece.mask);
+        page_block_unscavenge(heap, block, piece.mask);
         at += piece.pages;
     }
     heap->free_pages -= pages;
@@ -202,6 +232,7 @@ uint64_t page_heap_take_block(struct page_heap *heap, size_t index)
 
     DCHECK(port_lock_is_held(&heap->lock));
     page_block_set_free(block, 0);
+    page_block_unscavenge(heap, block, free);
     heap->free_pages -= bits_count(free);
     if (heap->low - page < PAGE_BLOCK_PAGES)
         heap->low = page + PAGE_BLOCK_PAGES;
@@ -295,7 +326,7 @@ size_t page_heap_largest_run(const struct page_heap *heap)
 
 static void page_heap_check_bits(const struct page_heap *heap)
 {
-    size_t free_pages = 0, present_pages = 0;
+    size_t free_pages = 0, present_pages = 0, scavenged_pages = 0;
 
     for (size_t i = 0; i < heap->page_limit / PAGE_BLOCK_PAGES; i++) {
         uint64_t free = page_block_free(&heap->blocks[i]);
@@ -309,7 +340,14 @@ static void page_heap_check_bits(const struct page_heap *heap)
             port_panic("page heap: P4: pages %#lx..: free %#lx below %#lx", page, free, heap->low);
         free_pages += bits_count(free);
         present_pages += bits_count(present);
+        if ((page_block_scavenged(&heap->blocks[i]) & ~free) != 0)
+            port_panic("page heap: P6: pages %#lx..: free %#lx, scavenged %#lx", page, free,
+                       page_block_scavenged(&heap->blocks[i]));
+        scavenged_pages += bits_count(page_block_scavenged(&heap->blocks[i]));
     }
+    if (scavenged_pages != heap->scavenged_pages)
+        port_panic("page heap: P6: %zu scavenged counted; %zu noted", scavenged_pages,
+                   heap->scavenged_pages);
     if (free_pages != heap->free_pages || present_pages != heap->present_pages)
         port_panic("page heap: P3: %zu free, %zu present counted; %zu, %zu noted", free_pages,
                    present_pages, heap->free_pages, heap->present_pages);

@@ -33,6 +33,15 @@
 #define PAGE_SHIFT     12u
 
 /*
+ * AGREED (A): I build on B's struct page_block as it stands (window, remote, joined, holder; hold,
+ * release, put -> bool, fault).  The fast path works on per-CPU words of mine only; before a put,
+ * release, fault or check I write a held block's `window` and `joined` from them, under the heap's
+ * lock (the holder or whoever frees): so treat `window` and `joined` of a held block as [L], and read
+ * them plainly.  After a put that made pages remote I tell the holder, which merges them.
+ * This file becomes two: page_window.c (fast paths, windows), page_slow.c (heap side, with a
+ * struct page_heap * passed throughout, for nodes); C, E: edit after they arrive.
+ */
+/*
  * [P] this CPU's, interrupts off; written with the heap's lock held too where it says [L].
  * Invariant:
  *   P5  a page that is free in a window is present, not free in the heap, and in no other window
@@ -183,10 +192,14 @@ static NOINLINE void *page_alloc_slow(size_t pages, size_t align, size_t limit, 
     size_t page = page_take(pages, align, limit);
 
     port_stat_inc(page, window_miss);
-    if (page == PAGE_NONE && port_can_wait() && page_window_count() > 0) {
-        port_stat_inc(page, drain_retry);
-        page_drain_all();
+    if (page == PAGE_NONE && port_can_wait()) {
+        page_scavenge_hold();
+        if (page_window_count() > 0) {
+            port_stat_inc(page, drain_retry);
+            page_drain_all();
+        }
         page = page_take(pages, align, limit);
+        page_scavenge_release();
     }
     if (page == PAGE_NONE) {
         port_stat_inc(page, alloc_failed);
@@ -336,7 +349,7 @@ void page_drain_all(void)
 size_t page_free_count(void)
 {
     unsigned long irq_state = page_heap_lock(&page_heap);
-    size_t pages = page_heap.free_pages + page_window_count();
+    size_t pages = page_heap.free_pages + page_heap.flight_pages + page_window_count();
 
     page_heap_unlock(&page_heap, irq_state);
     return pages;
@@ -348,7 +361,8 @@ struct page_stats page_stats(void)
     size_t window_pages = page_window_count();
     struct page_stats stats = {
         .ram_pages = page_heap.present_pages,
-        .free_pages = page_heap.free_pages + window_pages,
+        .free_pages = page_heap.free_pages + page_heap.flight_pages + window_pages,
+        .scavenged_pages = page_heap.scavenged_pages,
         .window_pages = window_pages,
         .whole_chunks = page_heap_whole_chunks(&page_heap),
         .largest_run = page_heap_largest_run(&page_heap),

@@ -23,7 +23,7 @@ TEST(cmdline, takes_every_key)
     cmdline_try("run=panic,null then=poweroff test=page.* bench=Kmalloc* trace=files.kmt cpus=3 "
                 "mem=512M failnth=7 seed=0xff paranoia=1 gogc=50 memlimit=1GiB gctrace=2 "
                 "schedtrace=1000 scavtrace=1 gcstoptheworld=1 gccheckmark=1 clobberfree=1 "
-                "slab_debug=all");
+                "slab_debug=all nodes=5");
     struct settings got = settings;
     settings = kept;
 
@@ -31,7 +31,8 @@ TEST(cmdline, takes_every_key)
     EXPECT(t, strcmp(got.run, "panic,null") == 0 && got.then == THEN_POWEROFF);
     EXPECT(t, strcmp(got.test, "page.*") == 0 && strcmp(got.bench, "Kmalloc*") == 0);
     EXPECT(t, strcmp(got.trace, "files.kmt") == 0 && strcmp(got.slab_debug, "all") == 0);
-    EXPECT(t, got.cpus == 3 && got.mem_bytes == 512 * MIB && got.memlimit_bytes == GIB);
+    EXPECT(t, got.cpus == 3 && got.nodes == 5 && got.mem_bytes == 512 * MIB &&
+                  got.memlimit_bytes == GIB);
     EXPECT(t, got.failnth == 7 && got.seed == 255 && got.paranoia && got.gogc == 50);
     EXPECT(t, got.gctrace == 2 && got.schedtrace_ms == 1000 && got.scavtrace == 1);
     EXPECT(t, got.gcstoptheworld == 1 && got.gccheckmark == 1 && got.clobberfree == 1);

@@ -21,8 +21,35 @@
 #include "kernel/base/base.h"
 #include "kernel/base/check.h"
 
-#define PORT_CPU_MAX    64
-#define PORT_LINE_BYTES 64
+#define PORT_CPU_MAX  64
+#define PORT_NODE_MAX 1
+
+#define PORT_NODE_PARTS_MAX 1
+#define PORT_LINE_BYTES     64
+
+static inline unsigned port_node_count(void)
+{
+    return 1;
+}
+
+static inline unsigned port_cpu_node(unsigned cpu)
+{
+    (void)cpu;
+    return 0;
+}
+
+static inline unsigned port_node_distance(unsigned from, unsigned to)
+{
+    (void)from, (void)to;
+    return 0;
+}
+
+static inline unsigned port_node_of(uint64_t address, uint64_t *end)
+{
+    (void)address;
+    *end = UINT64_MAX;
+    return 0;
+}
 
 typedef struct {
     _Atomic uint32_t held; /* [A] 1: taken; acquire / release */
@@ -111,6 +138,35 @@ static inline void port_unlock(port_lock_t *lock, unsigned long irq_state)
 static inline bool port_lock_is_held(const port_lock_t *lock)
 {
     return atomic_load_explicit(&lock->held, memory_order_relaxed) != 0;
+}
+
+static inline void port_relax(void)
+{
+    sched_yield();
+}
+
+/* A process has no idle CPUs: nobody calls it, and no memory is released. */
+#define PORT_IDLE_WORK(fn) static bool (*const lift_idle_##fn)(void) USED = fn
+
+static inline uint64_t port_ticks(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+static inline uint64_t port_ticks_per_second(void)
+{
+    return 1000000000;
+}
+
+enum port_release { PORT_RELEASE_FAILED, PORT_RELEASED, PORT_RELEASED_AS_ZERO };
+
+static inline enum port_release port_release_pages(void *addr, size_t pages)
+{
+    (void)addr, (void)pages;
+    return PORT_RELEASE_FAILED;
 }
 
 static inline uintptr_t port_direct_base(void)
