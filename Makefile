@@ -47,6 +47,8 @@ DEPFLAGS = -MMD -MP -MF $@.d -MT $@
 
 comma := ,
 say = @printf '  %-4s %s\n' $(1) $@
+# One word of a shell's command line.
+quoted = '$(subst ','\'',$(1))'
 
 include boot/boot.mk
 
@@ -94,17 +96,18 @@ include tests/tests.mk
 
 # ---- Running ----
 
-# A trace is named from where make was called.
-trace_path = $(if $(filter file,$(origin TRACE)),$(TRACE),$(if $(filter /%,$(TRACE)),,$(PWD)/)$(TRACE))
+# A trace is named from where make was called; the one by default is ours.
+trace_from = $(if $(filter file,$(origin TRACE)),$(CURDIR),$(PWD))
 
 .PHONY: run
 run: $(KERNEL) $(LOADER) $(OVMF) $(TRACES)
-	@boot/run.sh $(LOADER) $(KERNEL) '$(trace_path)' '$(CMDLINE)'
+	@boot/run.sh $(LOADER) $(KERNEL) $(call quoted,$(trace_from)) $(call quoted,$(TRACE)) \
+	  $(call quoted,$(CMDLINE))
 
 .PHONY: debug
 debug: $(DEBUG) $(INITRD)
 	@echo "QEMU waits for \`make gdb\` in another terminal; C-a x ends it"
-	@boot/qemu.sh pvh $(DEBUG) '$(CMDLINE)' $(INITRD) -s -S
+	@boot/qemu.sh pvh $(DEBUG) $(call quoted,$(CMDLINE)) $(INITRD) -s -S
 
 .PHONY: gdb
 gdb: $(DEBUG)
@@ -114,11 +117,12 @@ gdb: $(DEBUG)
 ifeq ($(HOSTED),)
 bench: $(KERNEL) $(INITRD)
 	@$(if $(ICOUNT),CPUS=1) boot/qemu.sh pvh $(KERNEL) \
-	  'run=bench bench=$(BENCH) then=poweroff $(CMDLINE)' $(INITRD) \
+	  $(call quoted,run=bench bench=$(BENCH) then=poweroff $(CMDLINE)) $(INITRD) \
 	  $(if $(ICOUNT),-icount shift=0$(comma)sleep=off -seed 1 -rtc base=2024-01-01$(comma)clock=vm)
 else
 bench: build/hosted/tests $(TRACES)
-	@build/hosted/tests run=bench bench='$(BENCH)' $(TRACES:%=module=%)
+	$(if $(ICOUNT),$(error ICOUNT=1 counts instructions in QEMU, not with HOSTED=1))
+	@build/hosted/tests run=bench bench=$(call quoted,$(BENCH)) $(TRACES:%=module=%) $(CMDLINE)
 endif
 
 # ---- Checking ----

@@ -16,6 +16,13 @@
 # (isa-debug-exit gives an odd number); 1 for a loader that gave up and had the firmware power off.
 set -u
 
+case ${CPUS:-2} in
+0* | *[!0-9]*)
+    echo "CPUS=$CPUS: accepted: a number from 1 on" >&2
+    exit 2
+    ;;
+esac
+
 way=$1
 case $way in
 uefi)

@@ -24,18 +24,21 @@
 
 #define PRINT_NOBODY 0u
 
-static _Atomic uint32_t print_owner; /* [A] CPU + 1; acquire / release */
-static _Atomic uint32_t
-    print_panic_cpu;         /* [A] CPU + 1 once it panics; relaxed, P1 is all it needs */
-static bool print_line_open; /* [print_owner] the last byte written was no newline */
-static format_sink *print_capture_sink; /* [print_owner] NULL: the console */
-static void *print_capture_context;     /* [print_owner] */
+static _Atomic uint32_t print_owner;     /* [A] CPU + 1; seq_cst to take, release to give */
+static _Atomic uint32_t print_panic_cpu; /* [A] CPU + 1 once it panics; seq_cst, see print_take */
+static bool print_line_open;             /* [print_owner] the last byte written was no newline */
+static format_sink *print_capture_sink;  /* [print_owner] NULL: the console */
+static void *print_capture_context;      /* [print_owner] */
 
 struct print_hold {
     unsigned long irq_state;
     bool is_nested; /* the console was this CPU's already, or is by its panic */
 };
 
+/*
+ * Who takes the console looks whether a CPU panics after taking it, and who panics looks whether
+ * the console is taken after saying so: one sees the other, and no line starts inside the report.
+ */
 static struct print_hold print_take(void)
 {
     struct print_hold hold = {.irq_state = arch_irq_save()};
@@ -49,9 +52,13 @@ static struct print_hold print_take(void)
         if (hold.is_nested)
             return hold;
         if (panicking == PRINT_NOBODY &&
-            atomic_compare_exchange_strong_explicit(&print_owner, &owner, me, memory_order_acquire,
-                                                    memory_order_relaxed))
-            return hold;
+            atomic_compare_exchange_strong_explicit(&print_owner, &owner, me, memory_order_seq_cst,
+                                                    memory_order_relaxed)) {
+            if (atomic_load_explicit(&print_panic_cpu, memory_order_seq_cst) == PRINT_NOBODY)
+                return hold;
+            atomic_store_explicit(&print_owner, PRINT_NOBODY, memory_order_release);
+            continue;
+        }
         hold.is_nested = owner == me;
         if (hold.is_nested)
             return hold;
@@ -118,9 +125,9 @@ void print_panic_begin(void)
     uint32_t me = arch_cpu_id() + 1;
     uint64_t start = arch_ticks();
 
-    atomic_store_explicit(&print_panic_cpu, me, memory_order_relaxed);
+    atomic_store_explicit(&print_panic_cpu, me, memory_order_seq_cst);
     for (;;) {
-        uint32_t owner = atomic_load_explicit(&print_owner, memory_order_acquire);
+        uint32_t owner = atomic_load_explicit(&print_owner, memory_order_seq_cst);
 
         if (owner == PRINT_NOBODY || owner == me || arch_ticks() - start > PRINT_PANIC_WAIT_TICKS)
             break;

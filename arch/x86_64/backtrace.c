@@ -6,7 +6,7 @@
  * stacks, which are always mapped; a walk ends at a return address that is not code.  Where the
  * walk comes to a trap's or an interrupt's frame it goes on with what that hit.
  *
- * Names come from a table that the build makes of the linked image (symbols.sh) and links in at
+ * Names come from a table that the build makes of the linked image (symbols.awk) and links in at
  * its end: pairs of addresses and names, sorted by address, the last one an end mark.  A first link
  * has none.
  */

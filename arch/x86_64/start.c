@@ -99,6 +99,7 @@ static NORETURN void start_cpu_main(struct cpu_block *block)
     lapic_cpu_init();
     if (!start_settle(block, CPU_ONLINE))
         cpu_halt();
+    tlb_flush_local(); /* flushes before this did not ask for ours (tlb.c) */
     kernel_cpu_main(block->cpu);
 }
 

@@ -6,13 +6,18 @@
  * each CPU says the number of the last that it did.  A CPU that is asked twice before it answers
  * gets one NMI: the second asker's number is out before it looks at the flag, so the answer covers
  * it.
+ *
+ * A CPU that comes online meanwhile is not waited for unless it was asked: it flushes by itself
+ * once it can be seen to be online (start.c), so either it is asked or it sees the new tables.
  */
 #include "arch/x86_64/tlb.h"
 #include "arch/x86_64/cpu_block.h"
 #include "arch/x86_64/instr.h"
 #include "arch/x86_64/lapic.h"
 
-static _Atomic uint32_t flush_number; /* of the last flush asked for; acq_rel */
+static _Atomic uint32_t flush_number; /* of the last flush asked for; seq_cst, see above */
+
+_Static_assert(ARCH_CPU_MAX <= 64, "a word has a bit for each CPU");
 
 void tlb_flush_local(void)
 {
@@ -42,21 +47,22 @@ void tlb_flush_all(void)
 {
     unsigned long irq_state = arch_irq_save();
     struct cpu_block *own = cpu_block_this();
-    uint32_t number = atomic_fetch_add_explicit(&flush_number, 1, memory_order_acq_rel) + 1;
+    uint32_t number = atomic_fetch_add_explicit(&flush_number, 1, memory_order_seq_cst) + 1;
+    uint64_t asked = 0; /* bit per CPU */
 
     tlb_flush_local();
     for (unsigned cpu = 0; cpu < arch_cpu_count(); cpu++) {
         struct cpu_block *block = &cpu_blocks[cpu];
 
-        if (block != own && cpu_is_online(block) &&
-            !atomic_exchange_explicit(&block->flush_asked, true, memory_order_acq_rel))
-            lapic_send_nmi(block->apic_id);
-    }
-    for (unsigned cpu = 0; cpu < arch_cpu_count(); cpu++) {
-        struct cpu_block *block = &cpu_blocks[cpu];
-
         if (block == own || !cpu_is_online(block))
             continue;
+        asked |= 1ull << cpu;
+        if (!atomic_exchange_explicit(&block->flush_asked, true, memory_order_acq_rel))
+            lapic_send_nmi(block->apic_id);
+    }
+    for (; asked != 0; asked &= asked - 1) {
+        struct cpu_block *block = &cpu_blocks[__builtin_ctzll(asked)];
+
         while ((int32_t)(atomic_load_explicit(&block->flush_seen, memory_order_acquire) - number) <
                0)
             arch_relax();

@@ -75,6 +75,41 @@ other_trace() {
     says "replay: boot.kmt: 8,644 records" "corruption found: 0"
 }
 
+# A path that is no word of a command line, and words that are none of a shell's.
+odd_words() {
+    cp build/traces/boot.kmt "$temp/it's a trace.kmt"
+    make_run /dev/null TRACE="$temp/it's a trace.kmt" CMDLINE="it's" CPUS=1
+    ended_well
+    says "replay: it_s_a_trace.kmt: 8,644 records" "command line: it's: not a key=value word"
+}
+
+# Named from where make was called; PWD is stale where what called it changes folders by itself.
+trace_from_elsewhere() {
+    cp build/traces/boot.kmt "$temp/here.kmt"
+    root=$PWD
+    (cd "$temp" && make_run /dev/null -C "$root" TRACE=here.kmt CPUS=1 && ended_well) || exit
+    says "replay: here.kmt: 8,644 records"
+    PWD=/ make_run /dev/null TRACE=build/traces/boot.kmt CPUS=1
+    ended_well
+}
+
+# Firmware resets with 16 MiB, and with 32 MiB finds no disk and waits for a key.
+too_little_memory() {
+    for mem in 16M 32M; do
+        make_run /dev/null MEM=$mem
+        ended_badly
+        says "MEM=$mem may be too little for the firmware"
+    done
+}
+
+bad_cpus() {
+    for cpus in 0 abc; do
+        make_run /dev/null CPUS=$cpus
+        ended_badly
+        says "CPUS=$cpus: accepted: a number"
+    done
+}
+
 missing_trace() {
     make_run /dev/null TRACE=banana.kmt
     ended_badly
@@ -82,4 +117,5 @@ missing_trace() {
 }
 
 ktap make_run input_at_its_end piped_commands last_line_without_end failed_command_fails_make \
-    panic_fails_make silent_input_holds_nothing_up other_trace missing_trace
+    panic_fails_make silent_input_holds_nothing_up other_trace odd_words trace_from_elsewhere \
+    too_little_memory bad_cpus missing_trace

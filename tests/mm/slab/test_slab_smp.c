@@ -2,7 +2,7 @@
  * All CPUs at once.  Interleavings provoked: objects freed on another CPU than the one that
  * allocated (a ring per pair of CPUs), draining while others allocate, interrupts that allocate
  * and free in the middle of the interrupted CPU's allocations and frees, a class's last span
- * wandering between CPUs, exhaustion on all CPUs.
+ * wandering between CPUs, exhaustion on all CPUs, caches that come and go under drains and reports.
  */
 #include <stdatomic.h>
 #include "kernel/cpus.h"
@@ -10,6 +10,7 @@
 #include "mm/page/page.h"
 #include "mm/port.h"
 #include "mm/slab/slab.h"
+#include "mm/span/size_classes.h"
 #include "tests/mm/slab/objects.h"
 #include "tests/test.h"
 
@@ -271,4 +272,53 @@ TEST(slab_smp, stats_while_others_allocate)
     atomic_store(&smp_stop, false);
     cpu_run_all(smp_cpus(), stats_worker, NULL);
     kmem_cache_destroy(smp_cache);
+}
+
+/* ---- Caches come and go while all caches are drained and looked at ---- */
+
+#define BRIEF_ROUNDS  60u
+#define BRIEF_OBJECTS 40u
+
+static void brief_cache_worker(void *unused)
+{
+    uint64_t state = smp_this_cpu() + 1;
+    void *objects[BRIEF_OBJECTS];
+    struct slab_class_stats row;
+
+    (void)unused;
+    for (unsigned round = 0; round < BRIEF_ROUNDS; round++) {
+        size_t bytes = 8 + test_random(&state) % 600;
+        struct kmem_cache *cache = kmem_cache_create("brief", bytes, 0, NULL, 0);
+
+        if (!EXPECT(smp_test, cache != NULL))
+            return;
+        for (unsigned i = 0; i < BRIEF_OBJECTS; i++) {
+            objects[i] = kmem_cache_alloc(cache);
+            if (EXPECT(smp_test, objects[i] != NULL))
+                object_fill(objects[i], bytes, (uintptr_t)cache + i);
+        }
+        if (round % 8 == 0)
+            slab_drain_all();
+        for (size_t i = SIZE_CLASS_COUNT - 1; slab_class_stats(i, &row); i++)
+            EXPECT(smp_test, row.slot_bytes >= 8);
+        for (unsigned i = 0; i < BRIEF_OBJECTS; i++) {
+            EXPECT(smp_test, object_holds(objects[i], bytes, (uintptr_t)cache + i));
+            kmem_cache_free(cache, objects[i]);
+        }
+        kmem_cache_destroy(cache);
+    }
+}
+
+TEST(slab_smp, caches_come_and_go)
+{
+    smp_test = t;
+    mm_drain();
+
+    size_t free_before = page_free_count();
+
+    cpu_run_all(smp_cpus(), brief_cache_worker, NULL);
+    mm_drain();
+    mm_check();
+    EXPECT(t, page_free_count() == free_before);
+    EXPECT(t, slab_class_count() == SIZE_CLASS_COUNT - 1);
 }
