@@ -276,11 +276,13 @@ TEST(scavenge, conserves_pages)
 /* [A] acquire / release */
 static _Atomic bool scav_flies;     /* the first run is in flight */
 static _Atomic bool scav_exhausted; /* an allocation has failed */
+static bool scav_has_flown;         /* read when both CPUs are done */
 
 /* A slow host: it is done when an allocation has waited for it for a while, or has failed. */
 static enum port_release scav_dawdle(void *addr, size_t pages)
 {
     (void)addr, (void)pages;
+    scav_has_flown = true;
     atomic_store_explicit(&scav_flies, true, memory_order_release);
     for (unsigned waits = 0; waits < SCAV_WAITS; arch_relax()) {
         if (atomic_load_explicit(&scav_exhausted, memory_order_acquire))
@@ -290,27 +292,45 @@ static enum port_release scav_dawdle(void *addr, size_t pages)
     return PORT_RELEASED;
 }
 
-/* CPU 1 has a run in flight while CPU 0 takes all there is, page by page, into *count. */
+/* Take all there is, page by page; returns the last, which links to the others. */
+static void **scav_take_all(size_t *count)
+{
+    void **first = NULL, **page;
+
+    while ((page = page_alloc(1, 0)) != NULL) {
+        *page = first;
+        first = page;
+        ++*count;
+    }
+    return first;
+}
+
+static void scav_free_all(void **first)
+{
+    while (first != NULL) {
+        void **next = *first;
+
+        page_free(first, 1);
+        first = next;
+    }
+}
+
+/* CPU 1 has a run in flight while CPU 0 takes all there is, into *count. */
 static void scav_race(void *count)
 {
-    void *first = NULL, **page;
-
-    if (arch_cpu_id() == 1)
+    if (arch_cpu_id() == 1) {
         page_scavenge_all();
+        atomic_store_explicit(&scav_flies, true, memory_order_release); /* whatever it has found */
+    }
     if (arch_cpu_id() != 0)
         return;
     while (!atomic_load_explicit(&scav_flies, memory_order_acquire))
         arch_relax();
-    while ((page = page_alloc(1, 0)) != NULL) {
-        *page = first;
-        first = page;
-        ++*(size_t *)count;
-    }
+
+    void **first = scav_take_all(count);
+
     atomic_store_explicit(&scav_exhausted, true, memory_order_release);
-    while ((page = first) != NULL) {
-        first = *page;
-        page_free(page, 1);
-    }
+    scav_free_all(first);
 }
 
 TEST(scavenge, hides_nothing_from_an_allocation)
@@ -324,13 +344,19 @@ TEST(scavenge, hides_nothing_from_an_allocation)
 
     struct hoard *hoard = hoard_all_but(SCAV_LEAVE_PAGES);
     size_t free_pages = page_free_count(), taken = 0;
+    size_t dirtied = 0;
 
+    /* What is left may have been scavenged before: used once, it can be again. */
+    scav_free_all(scav_take_all(&dirtied));
+    page_drain_all();
+    scav_has_flown = false;
     scav_flies = false;
     scav_exhausted = false;
     page_scavenger.release = scav_dawdle;
     cpu_run_all(2, scav_race, &taken);
     page_scavenger.release = port_release_pages;
     EXPECT(t, free_pages == SCAV_LEAVE_PAGES);
+    EXPECT(t, scav_has_flown);
     EXPECT(t, taken == free_pages);
     hoard_free(hoard);
     page_check();
