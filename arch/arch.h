@@ -44,6 +44,12 @@ struct trap_frame; /* registers at a trap or interrupt; its layout is the port's
 #include "arch/x86_64/arch_inline.h"
 #endif
 
+/*
+ * arch_window_take_one, _take_run, _give_one, _give_run: fast paths on this CPU's own data, as
+ * restartable sequences.  Their contract stands in arch/sequence.h.
+ */
+#include "arch/sequence.h"
+
 /* ---- Start-up, on the CPU that boots, in the order in which kernel_init calls them ---- */
 
 /*
@@ -123,6 +129,12 @@ void arch_idle(void);
  */
 void arch_idle_poll(void);
 
+/*
+ * arch_idle_poll -- what arch_idle does, but the wait: for an idle loop that has found something to
+ * do.  Enables interrupts; a hosted CPU's idle thread hands the CPU over where one is wanted.
+ */
+void arch_idle_poll(void);
+
 /* Run kernel_ipi() on `cpu` soon, once for one or several sends.  Any context. */
 void arch_ipi_send(unsigned cpu);
 
@@ -148,6 +160,15 @@ void *arch_table_reserve(size_t bytes);
  * Boot CPU before others start, or with the caller's lock held.
  */
 bool arch_table_commit(void *addr, size_t bytes, void *(*take_page)(void));
+
+/*
+ * arch_zero_pages -- clear whole pages, with what the CPU says is its fastest instruction for that.
+ * Any context.
+ */
+void arch_zero_pages(void *addr, size_t pages);
+
+/* Memory that nobody has written to since the machine started reads as zero. */
+#define ARCH_FRESH_IS_ZERO (__STDC_HOSTED__ != 0)
 
 /*
  * arch_boot_release -- unmap [start, end) of the kernel image (boot-only code, page-aligned, link

@@ -14,6 +14,9 @@
 struct settings settings = {
     .seed = 1,
     .gogc = 100,
+    .dmareserve_bytes = SETTING_AUTO,
+    .reserve_bytes = SETTING_AUTO,
+    .zeroahead_bytes = SETTING_AUTO,
 };
 
 enum setting_kind {
@@ -44,6 +47,14 @@ static const struct setting cmdline_table[] = {
     {"nodes", SETTING_NUMBER, &settings.nodes, 0, ARCH_NODE_MAX, "0 (as the firmware says) to 64"},
     {"mem", SETTING_SIZE, &settings.mem_bytes, CMDLINE_MEM_MIN, 64 * TIB,
      "0 (all) or 16MiB to 64TiB, as in 512M"},
+    {"dmareserve", SETTING_SIZE, &settings.dmareserve_bytes, 4 * KIB, 16 * MIB,
+     "0 (none) or 4KiB to 16MiB, as in 8M"},
+    {"reserve", SETTING_SIZE, &settings.reserve_bytes, 4 * KIB, GIB,
+     "0 (none) or 4KiB to 1GiB, as in 4M"},
+    {"zeroahead", SETTING_SIZE, &settings.zeroahead_bytes, 4 * KIB, TIB,
+     "0 (off) or 4KiB to 1TiB, as in 16M"},
+    {"page_poison", SETTING_FLAG, &settings.page_poison, 0, 1, "0 or 1"},
+    {"page_owner", SETTING_FLAG, &settings.page_owner, 0, 1, "0 or 1"},
     {"failnth", SETTING_NUMBER, &settings.failnth, 0, UINT32_MAX, "0 (off) to 4294967295"},
     {"seed", SETTING_NUMBER64, &settings.seed, 1, UINT64_MAX, "1 to 18446744073709551615"},
     {"paranoia", SETTING_FLAG, &settings.paranoia, 0, 1, "0 or 1"},

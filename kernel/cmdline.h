@@ -7,6 +7,8 @@
 
 #include "kernel/base/base.h"
 
+#define SETTING_AUTO UINT64_MAX /* no value was given: who asks decides */
+
 enum then_what { THEN_MONITOR, THEN_POWEROFF };
 
 struct settings {
@@ -21,8 +23,13 @@ struct settings {
     uint64_t mem_bytes;  /* mem=      use at most; 0: all */
     unsigned failnth;    /* failnth=  0: off; armed on CPU 0 before the command of run= */
     uint64_t seed;       /* seed=     1 by default */
-    bool paranoia;       /* paranoia=1 full _check walks */
-    unsigned gogc;       /* gogc=100|off; 0: off */
+    uint64_t dmareserve_bytes; /* dmareserve= below 16 MiB for devices; SETTING_AUTO: by memory */
+    uint64_t reserve_bytes;    /* reserve=    for the collector and stacks; likewise */
+    uint64_t zeroahead_bytes;  /* zeroahead=  idle CPUs zero so much ahead; likewise */
+    bool page_poison;          /* page_poison=1 free pages hold a pattern */
+    bool page_owner;           /* page_owner=1 who allocated a page */
+    bool paranoia;             /* paranoia=1 full _check walks */
+    unsigned gogc;             /* gogc=100|off; 0: off */
     uint64_t memlimit_bytes;
     unsigned gctrace, schedtrace_ms, scavtrace, gcstoptheworld, gccheckmark, clobberfree;
     char slab_debug[64];

@@ -29,6 +29,10 @@ static int commands_mem(int argc, char **argv)
     commands_bytes_print("  windows", mm.window_bytes, "of these: in CPUs' windows");
     commands_bytes_print("  scavenged", page.scavenged_pages * PAGE_BYTES,
                          "of these: given back to the host");
+    commands_bytes_print("  zero", page.zero_pages * PAGE_BYTES,
+                         "of these: known to be, in the heap");
+    commands_bytes_print("  reserved", page.reserved_pages * PAGE_BYTES,
+                         "of these: for devices and PAGE_RESERVE");
     commands_bytes_print("  longest run", page.largest_run * PAGE_BYTES, "");
     commands_bytes_print("pages handed out", mm.page_alloc_bytes, "by page_alloc");
     commands_bytes_print("spans", mm.span_bytes, "");
@@ -194,6 +198,18 @@ static void panic_page_double_free(void)
     page_free(panic_hide(run), 20);
 }
 
+static void panic_page_poison(void)
+{
+    char *page = page_alloc(1, 0);
+    void *next;
+
+    page_free(page, 1);
+    page[100] = 1;
+    do { /* it comes out again, in time */
+        next = page_alloc(1, 0);
+    } while (next != page && next != NULL);
+}
+
 static void panic_failed_check(void)
 {
     CHECK(panic_hide(NULL) != NULL);
@@ -230,6 +246,7 @@ static const struct panic_kind {
     {"bad-free", panic_bad_free},
     {"wrong-size", panic_wrong_size},
     {"page-double-free", panic_page_double_free},
+    {"page-poison", panic_page_poison},
     {"lock-order", panic_lock_order},
 };
 

@@ -23,23 +23,11 @@
  * Locks: none.
  */
 #include "kernel/cpus.h"
-#include <stdatomic.h>
 #include "kernel/base/check.h"
 #include "kernel/base/string.h"
 #include "kernel/percpu.h"
 #include "kernel/print.h"
 #include "kernel/time.h"
-
-struct cpu_work {
-    cpu_fn *fn;
-    void *arg;
-    _Atomic unsigned pending; /* [A] CPUs that have yet to run it; release / acquire */
-};
-
-struct cpu_call_node {
-    struct cpu_call_node *next; /* [C] once pushed */
-    struct cpu_work *call;      /* [C] */
-};
 
 extern idle_fn *const __start_idle_table[] __attribute__((weak));
 extern idle_fn *const __stop_idle_table[] __attribute__((weak));
@@ -177,6 +165,19 @@ void cpu_call_all(cpu_fn *fn, void *arg)
     cpu_work_run(&call);
     arch_irq_restore(irq_state);
     cpu_work_wait(&call);
+}
+
+void cpu_post(struct cpu_post *post, unsigned cpu, cpu_fn *fn, void *arg)
+{
+    post->work.fn = fn;
+    post->work.arg = arg;
+    atomic_store_explicit(&post->work.pending, 1, memory_order_relaxed);
+    cpu_call_push(cpu, &post->node, &post->work);
+}
+
+bool cpu_post_is_done(const struct cpu_post *post)
+{
+    return atomic_load_explicit(&post->work.pending, memory_order_acquire) == 0;
 }
 
 /* ---- Jobs ---- */

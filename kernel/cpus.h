@@ -7,6 +7,7 @@
  */
 #pragma once
 
+#include <stdatomic.h>
 #include "arch/arch.h"
 
 typedef void cpu_fn(void *arg);
@@ -22,6 +23,30 @@ unsigned cpus_start(unsigned limit, void *(*take_pages)(size_t n)); /* returns c
  */
 void cpu_call(unsigned cpu, cpu_fn *fn, void *arg);
 void cpu_call_all(cpu_fn *fn, void *arg);
+
+/*
+ * cpu_post -- run fn(arg) in interrupt context on `cpu` soon, and do not wait.
+ *   post     the caller's; not to be touched until cpu_post_is_done
+ *   context  any but NMI
+ */
+struct cpu_work {
+    cpu_fn *fn;
+    void *arg;
+    _Atomic unsigned pending; /* [A] CPUs that have yet to run it; release / acquire */
+};
+
+struct cpu_call_node {
+    struct cpu_call_node *next; /* [C] once pushed */
+    struct cpu_work *call;      /* [C] */
+};
+
+struct cpu_post {
+    struct cpu_work work;
+    struct cpu_call_node node;
+};
+
+void cpu_post(struct cpu_post *post, unsigned cpu, cpu_fn *fn, void *arg);
+bool cpu_post_is_done(const struct cpu_post *post);
 
 /*
  * cpu_run_all -- run fn(arg) in ordinary context on the first `count` CPUs at once, this one (which

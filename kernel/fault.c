@@ -10,6 +10,9 @@ struct fault_arm {
     bool has_fired; /* [P] since armed */
 };
 
+extern fault_fn *const __start_fault_table[] __attribute__((weak));
+extern fault_fn *const __stop_fault_table[] __attribute__((weak));
+
 static PERCPU(struct fault_arm, fault_arm);
 
 static COLD bool fault_count_slow(struct fault_arm *arm)
@@ -25,11 +28,18 @@ bool fault_should_fail(void)
     return UNLIKELY(arm->left != 0) && fault_count_slow(arm);
 }
 
+bool fault_is_armed(void)
+{
+    return UNLIKELY(this_cpu(fault_arm)->left != 0);
+}
+
 void fault_fail_nth(unsigned nth)
 {
     unsigned long irq_state = arch_irq_save();
 
     *this_cpu(fault_arm) = (struct fault_arm){.left = nth};
+    for (fault_fn *const *hook = __start_fault_table; hook < __stop_fault_table; hook++)
+        (*hook)();
     arch_irq_restore(irq_state);
 }
 

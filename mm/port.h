@@ -14,6 +14,8 @@
 #include "kernel/balloon.h"
 #include "kernel/base/base.h"
 #include "kernel/base/check.h"
+#include "kernel/base/seq_window.h"
+#include "kernel/cmdline.h"
 #include "kernel/cpus.h"
 #include "kernel/fault.h"
 #include "kernel/lock.h"
@@ -100,6 +102,20 @@ static inline unsigned port_node_of(uint64_t address, uint64_t *end)
     return node_of(address, end);
 }
 
+/*
+ * ---- Fast paths on this CPU's own data, without lock or atomic ----
+ *
+ * The operations of kernel/base/seq_window.h, each as one step against whatever else happens on
+ * this CPU; irq.  `name` is a PORT_PERCPU variable with a member `seq`, a struct seq_window.  Only
+ * in functions that are PORT_RESTARTABLE.  A port that has nothing better does the same with
+ * interrupts off.
+ */
+#define PORT_RESTARTABLE                        RESTARTABLE
+#define port_window_take_one(name, out)         arch_window_take_one(&(name).seq, out)
+#define port_window_take_run(name, pages, out)  arch_window_take_run(&(name).seq, pages, out)
+#define port_window_give_one(name, addr)        arch_window_give_one(&(name).seq, addr)
+#define port_window_give_run(name, addr, pages) arch_window_give_run(&(name).seq, addr, pages)
+
 /* ---- Locks: interrupts off while held, ranked by kernel/lock_order.h; irq ---- */
 
 typedef struct spinlock port_lock_t;
@@ -138,6 +154,44 @@ static inline void *port_table_reserve(size_t bytes)
 static inline bool port_table_commit(void *addr, size_t bytes, void *(*take_page)(void))
 {
     return arch_table_commit(addr, bytes, take_page);
+}
+
+/* Clear whole pages, as fast as this CPU can.  Any context. */
+static inline void port_zero_pages(void *addr, size_t pages)
+{
+    arch_zero_pages(addr, pages);
+}
+
+/* Memory that nobody has written to since the machine started reads as zero. */
+#define PORT_FRESH_IS_ZERO ARCH_FRESH_IS_ZERO
+
+/* ---- Settings; constant from mm_init on ---- */
+
+#define PORT_SETTING_AUTO SETTING_AUTO /* of those in bytes: as mm/ sees fit */
+
+static inline uint64_t port_setting_dmareserve(void) /* bytes kept for devices below 16 MiB */
+{
+    return settings.dmareserve_bytes;
+}
+
+static inline uint64_t port_setting_reserve(void) /* bytes kept for PAGE_RESERVE */
+{
+    return settings.reserve_bytes;
+}
+
+static inline uint64_t port_setting_zeroahead(void) /* bytes that idle CPUs zero ahead */
+{
+    return settings.zeroahead_bytes;
+}
+
+static inline bool port_setting_page_poison(void)
+{
+    return settings.page_poison;
+}
+
+static inline bool port_setting_page_owner(void)
+{
+    return settings.page_owner;
 }
 
 /* ---- Idle CPUs, time ---- */
@@ -201,6 +255,12 @@ static inline size_t port_backtrace(uintptr_t *pcs, size_t max)
     return arch_backtrace(NULL, pcs, max);
 }
 
+/* Print such return addresses, one symbolised line each. */
+static inline void port_backtrace_print(const uintptr_t *pcs, size_t count)
+{
+    backtrace_print(pcs, count);
+}
+
 /* A number that differs from boot to boot, as far as the machine can tell. */
 static inline uint64_t port_seed(void)
 {
@@ -214,6 +274,15 @@ static inline bool port_fault(void)
 {
     return fault_should_fail();
 }
+
+/* A fault is armed on this CPU: cache nothing, so that every request acquires.  irq */
+static inline bool port_fault_is_armed(void)
+{
+    return fault_is_armed();
+}
+
+/* At file scope: fn() gives back what this CPU has cached, when a fault is armed here. */
+#define PORT_FAULT_HOOK(fn) FAULT_HOOK(fn)
 
 /* Event counters: PORT_STAT(page, alloc_failed); at file scope, port_stat_inc(page, alloc_failed). */
 #define PORT_STAT(layer, name)        STAT(layer, name)

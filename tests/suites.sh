@@ -10,6 +10,9 @@ done
 for variant in hosted-thread hosted-address hosted; do
     echo "$variant-lifecycle 120 build/$variant/lifecycle"
 done
+for glob in "page_*" "slab" "kmalloc"; do # pages checked: no window, poison, owners
+    echo "hosted-address-checked-${glob%_*} 300 build/hosted-address/tests cpus=2 page_poison=1 page_owner=1 $glob"
+done
 echo "qemu-make-run 300 tests/qemu/make_run.sh"
 echo "qemu-replay 600 tests/qemu/replay.sh"
 echo "qemu-loader-failures 600 tests/qemu/loader_failures.sh"
@@ -24,5 +27,7 @@ for target in tests/fuzz/fuzz_*.c; do
     echo "$name 120 tests/fuzz/run.sh build/fuzz/${name#fuzz_} -runs=200000"
 done
 echo "lift 120 tests/lift/run.sh"
+echo "sequences 120 tests/sequences.sh"
+echo "mutations 300 tests/mutations.sh"
 echo "lint 120 tests/lint/lint.sh"
 echo "summary 60 tests/summary_test.sh"

@@ -82,6 +82,21 @@ static ALWAYS_INLINE uintptr_t arch_percpu_offset(void)
     return hosted_cpu_here()->percpu_offset;
 }
 
+/*
+ * For arch/sequence_x86.h.  Which CPU this thread holds is read inside the sequence: a loan may end
+ * at any instruction.
+ */
+#define SEQUENCE_HERE                              \
+    "movq (%[cpu]), %[here]\n\t"                   \
+    "testq %[here], %[here]\n\t"                   \
+    "jz %l[miss]\n\t"                              \
+    "movq %c[percpu_offset](%[here]), %[here]\n\t" \
+    "addq %[window], %[here]\n\t"
+#define SEQUENCE_AT(offset) offset "(%[here])"
+#define SEQUENCE_INPUT(window_)                         \
+    [cpu] "r"(&hosted_this.cpu), [window] "r"(window_), \
+        [percpu_offset] "i"(__builtin_offsetof(struct hosted_cpu, percpu_offset))
+
 static ALWAYS_INLINE unsigned long arch_irq_save(void)
 {
     unsigned long state = hosted_this.irq;

@@ -5,6 +5,9 @@
  * bit is set before the owner is read, and a new owner is stored before `pending` is read (both
  * seq_cst), so a bit is seen by a signal handler, by arch_irq_restore, or by the next owner.
  *
+ * A signal that finds its thread in a restartable sequence (arch/sequence.h) sets it back to the
+ * sequence's start, whatever else it does.
+ *
  * A handler runs at depth 1, as if arch_irq_save had been called: nothing nests but NMI.
  *
  * After fork the child's only thread stands in for the other CPUs: an IPI for one of them is run
@@ -135,12 +138,21 @@ void hosted_irq_take(void)
     }
 }
 
-static void irq_on_signal(int signal)
+/* Begin the restartable sequence again that the signal has interrupted, if it has one. */
+static void irq_rewind(ucontext_t *context)
+{
+    greg_t *pc = &context->uc_mcontext.gregs[REG_RIP];
+
+    *pc = (greg_t)sequence_rewind((uintptr_t)*pc);
+}
+
+static void irq_on_signal(int signal, siginfo_t *info, void *context)
 {
     int saved_errno = errno;
     struct hosted_cpu *cpu = hosted_this.cpu;
 
-    (void)signal;
+    (void)signal, (void)info;
+    irq_rewind(context);
     if (cpu != NULL && (hosted_this.irq & HOSTED_IRQ_DEPTH_MASK) == 0 &&
         atomic_load_explicit(&cpu->pending, memory_order_seq_cst) != 0)
         hosted_irq_take();
@@ -300,7 +312,7 @@ void hosted_irq_thread_init(void)
 
 void hosted_irq_start(void)
 {
-    struct sigaction irq = {.sa_handler = irq_on_signal, .sa_flags = SA_RESTART};
+    struct sigaction irq = {.sa_sigaction = irq_on_signal, .sa_flags = SA_RESTART | SA_SIGINFO};
     struct sigaction nmi = {.sa_sigaction = irq_on_nmi,
                             .sa_flags = SA_RESTART | SA_SIGINFO | SA_ONSTACK};
 

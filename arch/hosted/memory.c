@@ -11,6 +11,7 @@
 #define _GNU_SOURCE
 #include "arch/hosted/hosted_impl.h"
 #include <stdio.h>
+#include <string.h>
 #include <sys/mman.h>
 
 #define RAM_ALIGN     (64 * MIB) /* an arena, so that those of the direct map align */
@@ -117,6 +118,11 @@ bool arch_table_commit(void *addr, size_t bytes, void *(*take_page)(void))
 void arch_paging_init(const struct boot_range *ranges, size_t count, void *(*take_page)(void))
 {
     (void)ranges, (void)count, (void)take_page;
+}
+
+void arch_zero_pages(void *addr, size_t pages)
+{
+    memset(addr, 0, pages * ARCH_PAGE_BYTES);
 }
 
 void arch_boot_release(uintptr_t start, uintptr_t end)

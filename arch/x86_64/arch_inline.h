@@ -21,6 +21,13 @@
 
 #define RFLAGS_IF 0x200ul
 
+/* For arch/sequence_x86.h: this CPU's copy of a percpu variable is at its address + %gs:8. */
+#define SEQUENCE_HERE          "movq %%gs:8, %[here]\n\t"
+#define SEQUENCE_AT(offset)    "%c[window]+" offset "(%[here])"
+#define SEQUENCE_INPUT(window) [window] "i"(window)
+
+_Static_assert(CPU_BLOCK_PERCPU_OFFSET == 8, "as SEQUENCE_HERE has it");
+
 static ALWAYS_INLINE unsigned arch_cpu_id(void)
 {
     return *(const __seg_gs uint32_t *)CPU_BLOCK_CPU;

@@ -14,6 +14,7 @@
 #define SELECTOR_DATA 0x10
 #define SELECTOR_TSS  0x18
 
+#define VECTOR_DEBUG      1
 #define VECTOR_NMI        2
 #define VECTOR_DOUBLE     8
 #define VECTOR_PROTECTION 13

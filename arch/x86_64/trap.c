@@ -15,6 +15,8 @@
 #include "kernel/base/format.h"
 
 #define TRAP_TEXT_BYTES 160
+
+void (*trap_on_step)(struct trap_frame *frame);
 #define DUMP_LINE_BYTES 100
 
 static void trap_nmi(struct trap_frame *frame)
@@ -33,9 +35,12 @@ static void trap_nmi(struct trap_frame *frame)
 void trap_dispatch(struct trap_frame *frame)
 {
     if (frame->vector >= VECTOR_FIRST_IRQ) {
+        frame->rip = sequence_rewind(frame->rip);
         interrupt_dispatch((unsigned)frame->vector);
     } else if (frame->vector == VECTOR_NMI) {
         trap_nmi(frame);
+    } else if (frame->vector == VECTOR_DEBUG && trap_on_step != NULL) {
+        trap_on_step(frame);
     } else {
         char text[TRAP_TEXT_BYTES];
 

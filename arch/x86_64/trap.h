@@ -15,6 +15,9 @@ struct trap_frame {
 extern char trap_stubs[];  /* one entry point a vector, TRAP_STUB_BYTES apart */
 extern char trap_return[]; /* where trap_dispatch returns to */
 
+/* For tests: called after each instruction while RFLAGS.TF is set; NULL: that is a trap. */
+extern void (*trap_on_step)(struct trap_frame *frame);
+
 void trap_dispatch(struct trap_frame *frame); /* from trap_entry.S; interrupts off */
 
 /* Name the trap for a report: into text[0 .. bytes). */

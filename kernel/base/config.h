@@ -5,3 +5,8 @@
 #ifndef CONFIG_DEBUG
 #define CONFIG_DEBUG 0
 #endif
+
+/* Restartable sequences (arch/sequence.h); 0: the same in C with interrupts off. */
+#ifndef CONFIG_SEQUENCES
+#define CONFIG_SEQUENCES 1
+#endif

@@ -5,10 +5,13 @@
 
 #include "mm/mm.h"
 
+#define PAGE_DEVICE_BYTES (4ul << 30) /* what devices of 32-bit buses reach */
+
 #define PAGE_RUN_MAX (MM_PHYS_BYTES / PAGE_BYTES) /* pages in one run, at most */
 
 enum page_flags {
-    PAGE_ZERO = 1 << 0, /* contents are zero */
+    PAGE_ZERO = 1 << 0,    /* contents are zero */
+    PAGE_RESERVE = 1 << 1, /* may use the last of memory: the collector, growing stacks */
 };
 
 /*
@@ -49,6 +52,8 @@ struct page_stats {
     size_t whole_chunks;    /* chunks that are free as a whole */
     size_t scavenged_pages; /* of the free ones: given back to the host below */
     size_t largest_run;     /* pages in the longest free run outside windows */
+    size_t reserved_pages;  /* free pages that requests without a claim to them cannot have */
+    size_t zero_pages;      /* pages in the heap that are known to be zero */
     size_t meta_bytes;      /* bitmaps and summaries, windows */
     uint64_t heap_locks;    /* acquisitions of the heap's lock */
 };

@@ -9,7 +9,12 @@
  *     carried run  |  entry: ####......######..##   ->  carried run is now its end
  *     ........#####|#### joined: long enough?
  *
- * Without alignment, going down always succeeds: O(log memory), plus one word per root entry.
+ * Without alignment, going down always succeeds: O(log memory), at most 16 entries a level.
+ * Nothing is free below `low`, so the walk starts there on each level.  One page, the commonest
+ * request, needs no carried run: the first entry of each level with anything free is the one.
+ *
+ * A run of 512 pages is a whole chunk where there is one, and `whole` leads to the first: so a huge
+ * page is cheap, breaks one chunk and makes one whole again.  Only then does it go where it fits.
  *
  * With alignment, max does not say whether a run inside is aligned.  An entry no larger than the
  * alignment can hold an aligned run only at its very start, which the carried run covers, so the
@@ -27,7 +32,7 @@ struct find {
     const struct page_heap *heap;
     size_t pages;    /* wanted */
     size_t align;    /* pages */
-    size_t from;     /* 0 or PAGE_DMA_PAGES: the run starts at or above */
+    size_t from;     /* whole chunks: the run starts at or above */
     size_t limit;    /* no use in looking at or above this page */
     size_t run_base; /* the carried run: its first page, if run > 0 */
     size_t run;      /* and its length */
@@ -84,17 +89,17 @@ static size_t find_in_chunk(struct find *find, size_t chunk)
 /* Entries [first, first + count) of a level. */
 static size_t find_in_level(struct find *find, unsigned level, size_t first, size_t count)
 {
-    const summary_t *level_base = find->heap->levels[level];
+    const struct summary *level_base = find->heap->levels[level];
     unsigned shift = page_level_shift(level);
     size_t full = 1ul << shift;
 
-    for (size_t i = first; i < first + count && i << shift < find->limit; i++) {
-        summary_t summary = level_base[i];
+    for (size_t i = MAX(first, find->from >> shift); i < first + count && i << shift < find->limit;
+         i++) {
+        const struct summary *summary = &level_base[i];
         size_t base = i << shift;
-        size_t start = summary_start(summary);
         size_t at;
 
-        if (summary == 0 || base + full <= find->from) {
+        if (summary->max == 0) {
             find->run = 0;
             continue;
         }
@@ -106,20 +111,20 @@ static size_t find_in_level(struct find *find, unsigned level, size_t first, siz
         }
         if (find->run == 0)
             find->run_base = base;
-        at = find_fit(find, find->run_base, find->run + start);
+        at = find_fit(find, find->run_base, find->run + summary->start);
         if (at != PAGE_NONE)
             return at;
-        if (start == full) {
+        if (summary->start == full) {
             find->run += full;
             continue;
         }
-        if (summary_max(summary) >= find->pages && find->align < full) {
+        if (summary->max >= find->pages && find->align < full) {
             at = level == 0 ? find_in_chunk(find, i)
                             : find_in_level(find, level - 1, i << PAGE_FANOUT_SHIFT, PAGE_FANOUT);
             if (at != PAGE_NONE || find->tries == 0)
                 return at;
         }
-        find->run = summary_end(summary);
+        find->run = summary->end;
         find->run_base = base + full - find->run;
     }
     return PAGE_NONE;
@@ -130,51 +135,210 @@ static size_t find_walk(const struct page_heap *heap, size_t pages, size_t align
                         size_t limit, unsigned *tries)
 {
     struct find find = {heap, pages, align, from, limit, 0, 0, *tries};
-    size_t first = from == 0 ? 0 : heap->low >> page_level_shift(heap->top);
-    size_t count = heap->level_counts[heap->top];
-    size_t at = PAGE_NONE;
+    size_t at = find_in_level(&find, heap->top, 0, heap->level_counts[heap->top]);
 
-    if (first < count)
-        at = find_in_level(&find, heap->top, first, count - first);
     *tries = find.tries;
     return at != PAGE_NONE && at + pages <= limit ? at : PAGE_NONE;
 }
 
-/* The first run at or above `from` that ends at or below `limit`. */
+/*
+ * The first entry of a level from `i` on, in its group of siblings, with anything free, or with a
+ * whole chunk; PAGE_NONE: none of them.
+ */
+static ALWAYS_INLINE size_t find_sibling(const struct page_heap *heap, unsigned level, size_t i,
+                                         bool is_whole)
+{
+    if (!is_whole && level < heap->top) {
+        const struct summary *parent = &heap->levels[level + 1][i >> PAGE_FANOUT_SHIFT];
+        uint32_t some = parent->some >> i % PAGE_FANOUT;
+
+        return some != 0 ? i + (unsigned)__builtin_ctz(some) : PAGE_NONE;
+    }
+
+    size_t end = (i | (PAGE_FANOUT - 1)) + 1;
+
+    for (; i < end; i++)
+        if (is_whole ? heap->levels[level][i].whole != 0 : heap->levels[level][i].max != 0)
+            return i;
+    return PAGE_NONE;
+}
+
+/* The lowest chunk at or above page `from` with anything free, or wholly free. */
+static ALWAYS_INLINE size_t find_chunk(const struct page_heap *heap, size_t from, bool is_whole)
+{
+    unsigned level = 0;
+    size_t i = from >> PAGE_CHUNK_SHIFT, at;
+
+    /* Upwards past what has none, each time to the right; then down to the first. */
+    while ((at = find_sibling(heap, level, i, is_whole)) == PAGE_NONE) {
+        if (level == heap->top)
+            return PAGE_NONE;
+        i = (i >> PAGE_FANOUT_SHIFT) + 1;
+        if (i == heap->level_counts[++level])
+            return PAGE_NONE;
+    }
+    while (level > 0)
+        at = find_sibling(heap, --level, at << PAGE_FANOUT_SHIFT, is_whole);
+    return at;
+}
+
+/* The lowest free page at or above `from`, the first of a chunk. */
+static size_t find_page(const struct page_heap *heap, size_t from)
+{
+    size_t chunk = find_chunk(heap, from, false);
+
+    if (chunk == PAGE_NONE)
+        return PAGE_NONE;
+
+    size_t block = chunk * PAGE_CHUNK_BLOCKS;
+    uint64_t free;
+
+    while ((free = page_block_free(&heap->blocks[block])) == 0)
+        block++;
+    return block * PAGE_BLOCK_PAGES + (unsigned)__builtin_ctzll(free);
+}
+
+/* The first run of a chunk whose max is no less. */
+static size_t find_run_in_chunk(const struct page_heap *heap, size_t chunk, size_t pages)
+{
+    const struct page_block *block = &heap->blocks[chunk * PAGE_CHUNK_BLOCKS];
+    size_t page = chunk * CHUNK_PAGES;
+    size_t run = 0; /* free pages below `page` */
+
+    for (;; block++, page += PAGE_BLOCK_PAGES) {
+        uint64_t free = page_block_free(block);
+
+        if (free == 0) {
+            run = 0;
+            continue;
+        }
+        if (run + bits_low_run(free) >= pages)
+            return page - run;
+        if (pages < PAGE_BLOCK_PAGES) {
+            uint64_t starts = bits_run_starts(free, pages);
+
+            if (starts != 0)
+                return page + (unsigned)__builtin_ctzll(starts);
+        }
+        run = ~free == 0 ? run + PAGE_BLOCK_PAGES : bits_high_run(free);
+    }
+}
+
+struct find_at {
+    unsigned level;
+    size_t i;   /* the entry of that level where the walk stands */
+    size_t run; /* the carried run: free pages below it */
+};
+
+/* Along entries [at->i, end) of one level; true: the run is carried or inside, at->i. */
+static ALWAYS_INLINE bool find_along(const struct page_heap *heap, struct find_at *at, size_t end,
+                                     size_t pages)
+{
+    const struct summary *summary = &heap->levels[at->level][at->i];
+    size_t full = 1ul << page_level_shift(at->level);
+
+    for (; at->i < end; at->i++, summary++) {
+        if (at->run + summary->start >= pages || summary->max >= pages)
+            return true;
+        at->run = summary->start == full ? at->run + full : summary->end;
+    }
+    return false;
+}
+
+/* The walk for runs at any address, from page `from` on, the first of a chunk. */
+static size_t find_run(const struct page_heap *heap, size_t pages, size_t from)
+{
+    size_t chunk = from >> PAGE_CHUNK_SHIFT;
+    struct find_at at = {.level = heap->top};
+
+    if (heap->levels[0][chunk].max >= pages)
+        return find_run_in_chunk(heap, chunk, pages);
+
+    /* From the root towards `from` as far as there is hope; on from there, to the right and up. */
+    while (at.level > 0 && heap->levels[at.level][from >> page_level_shift(at.level)].max >= pages)
+        at.level--;
+    at.i = from >> page_level_shift(at.level);
+    at.run =
+        MIN(heap->levels[at.level][at.i].end, ((at.i + 1) << page_level_shift(at.level)) - from);
+    at.i++;
+    while (!find_along(heap, &at,
+                       at.level == heap->top ? heap->level_counts[at.level]
+                                             : ALIGN_UP(at.i, PAGE_FANOUT),
+                       pages)) {
+        if (at.level == heap->top)
+            return PAGE_NONE;
+        at.level++;
+        at.i >>= PAGE_FANOUT_SHIFT;
+    }
+
+    /* Down to where it is, which is certain now. */
+    for (;;) {
+        if (at.run + heap->levels[at.level][at.i].start >= pages)
+            return (at.i << page_level_shift(at.level)) - at.run;
+        if (at.level == 0)
+            return find_run_in_chunk(heap, at.i, pages);
+        at.level--;
+        at.i <<= PAGE_FANOUT_SHIFT;
+        find_along(heap, &at, SIZE_MAX, pages);
+    }
+}
+
+/* The first run at or above `from`, the first page of a chunk, that ends at or below `limit`. */
 static size_t find_above(const struct page_heap *heap, size_t pages, size_t align, size_t from,
                          size_t limit)
 {
-    unsigned tries = FIND_TRIES;
-    size_t at = find_walk(heap, pages, align, from, limit, &tries);
+    size_t at;
 
+    if (from >= limit)
+        return PAGE_NONE;
+    if (align == 1) {
+        at = pages == 1 ? find_page(heap, from) : find_run(heap, pages, from);
+        return at != PAGE_NONE && at + pages <= limit ? at : PAGE_NONE;
+    }
+    if (pages == CHUNK_PAGES && align == CHUNK_PAGES) {
+        at = find_chunk(heap, from, true);
+        return at < limit / CHUNK_PAGES ? at * CHUNK_PAGES : PAGE_NONE;
+    }
+
+    unsigned tries = FIND_TRIES;
+
+    at = find_walk(heap, pages, align, from, limit, &tries);
     if (at != PAGE_NONE || tries > 0)
         return at;
-
-    size_t longer = pages + align - 1;
-
-    tries = FIND_TRIES;
-    at = find_walk(heap, longer, 1, from, limit, &tries);
-    if (at != PAGE_NONE)
+    at = find_run(heap, pages + align - 1, from);
+    if (at != PAGE_NONE && ALIGN_UP(at, align) + pages <= limit)
         return ALIGN_UP(at, align);
-
     tries = UINT32_MAX;
     return find_walk(heap, pages, align, from, limit, &tries);
 }
 
-size_t page_heap_find(struct page_heap *heap, size_t pages, size_t align, size_t limit)
+size_t page_heap_find_above(struct page_heap *heap, size_t pages, size_t align, size_t from,
+                            size_t limit)
 {
-    size_t at = PAGE_NONE;
+    bool is_lowest = from == PAGE_DMA_PAGES && pages == 1 && align == 1;
+    size_t at;
 
     DCHECK(port_lock_is_held(&heap->lock));
     align = MIN(align, MM_PHYS_BYTES / PAGE_BYTES); /* beyond, only page 0 is aligned, as here */
     limit = MIN(limit, heap->page_limit);
     if (pages == 0 || pages > limit || pages > heap->free_pages)
         return PAGE_NONE;
-    if (limit > PAGE_DMA_PAGES)
-        at = find_above(heap, pages, align, PAGE_DMA_PAGES, limit);
-    if (at == PAGE_NONE)
-        return find_above(heap, pages, align, 0, limit);
-    if (pages == 1 && align == 1)
+    if (from >= PAGE_DMA_PAGES)
+        from = MAX(from, ALIGN_DOWN(heap->low, CHUNK_PAGES));
+    if (pages == CHUNK_PAGES && align < CHUNK_PAGES && from >= PAGE_DMA_PAGES) {
+        at = find_above(heap, CHUNK_PAGES, CHUNK_PAGES, from, limit);
+        if (at != PAGE_NONE)
+            return at;
+    }
+    at = find_above(heap, pages, align, from, limit);
+    if (at != PAGE_NONE && is_lowest)
         heap->low = at;
     return at;
+}
+
+size_t page_heap_find(struct page_heap *heap, size_t pages, size_t align, size_t limit)
+{
+    size_t at = page_heap_find_above(heap, pages, align, PAGE_DMA_PAGES, limit);
+
+    return at != PAGE_NONE ? at : page_heap_find_above(heap, pages, align, 0, limit);
 }

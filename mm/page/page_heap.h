@@ -16,60 +16,65 @@
 #define PAGE_ARENA_PAGES  (ARENA_BYTES / PAGE_BYTES)
 #define PAGE_DMA_PAGES    (MM_DMA_BYTES / PAGE_BYTES)
 
-#define PAGE_FANOUT_SHIFT 3u /* a summary covers 8 of the level below */
+#define PAGE_FANOUT_SHIFT 4u /* a summary covers 16 of the level below */
 #define PAGE_FANOUT       (1ul << PAGE_FANOUT_SHIFT)
 #define PAGE_CHUNK_SHIFT  9u /* log2 CHUNK_PAGES */
-#define PAGE_LEVELS       5u /* 9 + 4 * 3 = 21 bits of pages: what a summary can say */
+#define PAGE_LEVELS       7u /* the highest has at most 16 entries, each of 2^(9 + 6 * 4) pages */
 
 #define PAGE_NONE SIZE_MAX /* no page */
 
 /*
- * (B to A: your proposal is taken.  Strict rule: free pages are NOT joined, take and put write
- * joined; take_block/put_block as they were, put_block clears joined of its bits.  Checked free:
- * bool page_heap_put(heap, page, pages): false, nothing changed; then page_heap_fault(heap, page,
- * pages, &run) gives the text and the right run.  page_heap_first_not_taken goes away.  I sync
- * about 00:25 and adapt page_free_slow of page_window.c to that, nothing else.)
+ * 64 pages, in one cache line.  A page is free (in the heap, or in a window), or taken, or absent:
+ * no memory of the heap's.  16 KiB an arena, 0.024 % of memory.
  *
- * 64 pages, in one cache line.  A page is free, or taken, or absent: no memory of the heap's.  To
- * the heap, what a window took is taken.  16 KiB an arena, 0.024 % of memory.
+ * A block is held while a CPU has its free pages in its window (page_window.c): `free` is 0, the
+ * heap hands out nothing of it.  The holder alone says which pages are free in the window, and what
+ * is joined.  Pages of a held block that go back to the heap are remote until the holder fetches
+ * them, or gives the block back.
  *
  * joined: this page continues the run of the page before it.  Of a run that is handed out the first
- * page is not joined and all others are; free pages are not.  So a free is right when it is of a
- * page that is not joined, of all that follow and are, and of no more and no fewer: anything else
- * shows, a wrong length too.
+ * page is not joined and all others are; free pages are not (remote ones may be).  So a free is
+ * right when it is of a page that is not joined, of all that follow and are, and of no more and no
+ * fewer: anything else shows, a wrong length too.
  */
 struct page_block {
-    _Atomic uint64_t free;      /* [A] bit: in the heap, P1; written under the lock, relaxed */
-    _Atomic uint64_t present;   /* [A] bit: belongs to the heap; written under the lock, relaxed */
-    _Atomic uint64_t joined;    /* [A] bit: as said above, P5; written under the lock, relaxed */
+    _Atomic uint64_t free;    /* [A] bit: in the heap, P1; written under the lock, relaxed */
+    _Atomic uint64_t present; /* [A] bit: belongs to the heap; written under the lock, relaxed */
+    _Atomic uint64_t
+        joined; /* [A] bit: as said above, P7; under the lock or by the holder, relaxed */
     _Atomic uint64_t zero;      /* [A] bit: known to be zero, if free; relaxed */
-    _Atomic uint64_t scavenged; /* [A] bit: given to the hypervisor, if free; relaxed */
-    _Atomic uint64_t holder;    /* [A] CPU + 1 whose window has pages of it; 0: none; relaxed */
-    uint64_t spare[2];
+    _Atomic uint64_t scavenged; /* [A] bit: given to the hypervisor, P8; under the lock, relaxed */
+    _Atomic uint64_t window;    /* [A] bit: free in the holder's window, who writes it; relaxed */
+    _Atomic uint64_t remote;    /* [A] bit: freed while held; under the lock, relaxed */
+    _Atomic uint64_t holder;    /* [A] CPU + 1 whose window this is, 0: none; likewise */
 };
 
 /*
  * Lock letters: [C] constant once placed; [L] lock.
  *
  * Invariants, each tested by page_heap_check() under its own name:
- *   P1  a free page is present
+ *   P1  a free page is present, and free in one of `free`, `window` and `remote`
  *   P2  every summary says what the bits, or the summaries, below it say
  *   P3  free_pages and present_pages are the numbers of those bits
  *   P4  no page in [PAGE_DMA_PAGES, low) is free
+ *   P5  a block that is held has no bit in `free`, one that is not has none in `window`, `remote`
+ *   P6  is the windows' (page_window.c)
+ *   P7  a free page is not joined
+ *   P8  a scavenged page is free in the heap, and scavenged_pages is the number of those bits
  */
 struct page_heap {
     port_lock_t lock;
-    struct page_block *blocks;        /* [C] by page number / 64 */
-    summary_t *levels[PAGE_LEVELS];   /* [C] [0] by chunk, [top]: the root's entries */
-    size_t level_counts[PAGE_LEVELS]; /* [C] entries, in whole groups of PAGE_FANOUT */
-    unsigned top;                     /* [C] the root's level */
-    size_t page_limit;                /* [C] above the highest page, whole arenas */
-    size_t low;                       /* [L] page number, P4 */
-    size_t free_pages;                /* [L] P3 */
-    size_t present_pages;             /* [L] P3 */
-    size_t scavenged_pages;           /* [L] P6 */
-    size_t flight_pages;              /* [L] taken by the scavenger, and soon free again */
-    uint64_t lock_count;              /* [L] acquisitions of the lock */
+    struct page_block *blocks;           /* [C] by page number / 64 */
+    struct summary *levels[PAGE_LEVELS]; /* [C] [0] by chunk, [top]: the root's entries */
+    size_t level_counts[PAGE_LEVELS];    /* [C] entries, in whole groups of PAGE_FANOUT */
+    unsigned top;                        /* [C] the root's level */
+    size_t page_limit;                   /* [C] above the highest page, whole arenas */
+    size_t low;                          /* [L] page number, P4 */
+    size_t free_pages;                   /* [L] P3; held blocks do not count */
+    size_t present_pages;                /* [L] P3 */
+    size_t scavenged_pages;              /* [L] P8 */
+    size_t flight_pages;                 /* [L] taken by the scavenger, and soon free again */
+    uint64_t lock_count;                 /* [L] acquisitions of the lock */
 };
 
 /* The kernel's heap, and what its tables take, page tables included. */
@@ -90,8 +95,18 @@ size_t page_heap_summaries_bytes(const struct page_heap *heap);
  */
 void page_heap_place(struct page_heap *heap, void *blocks, void *summaries);
 
-unsigned long page_heap_lock(struct page_heap *heap);
-void page_heap_unlock(struct page_heap *heap, unsigned long irq_state);
+static inline unsigned long page_heap_lock(struct page_heap *heap)
+{
+    unsigned long irq_state = port_lock(&heap->lock);
+
+    heap->lock_count++;
+    return irq_state;
+}
+
+static inline void page_heap_unlock(struct page_heap *heap, unsigned long irq_state)
+{
+    port_unlock(&heap->lock, irq_state);
+}
 
 /* ---- With the lock held ---- */
 
@@ -106,22 +121,62 @@ void page_heap_add(struct page_heap *heap, size_t page, size_t pages);
  */
 size_t page_heap_find(struct page_heap *heap, size_t pages, size_t align, size_t limit);
 
-void page_heap_take(struct page_heap *heap, size_t page, size_t pages); /* all free; CHECKed */
+/* The same, of runs that start at or above `from`, the first page of a chunk. */
+size_t page_heap_find_above(struct page_heap *heap, size_t pages, size_t align, size_t from,
+                            size_t limit);
 
-/* All free pages of a block at once: take gives their bits, put gives such bits back. */
-uint64_t page_heap_take_block(struct page_heap *heap, size_t index);
-void page_heap_put_block(struct page_heap *heap, size_t index, uint64_t bits);
+/* Hand out pages [page, page + pages), all of them free (CHECKed), as one run. */
+void page_heap_take(struct page_heap *heap, size_t page, size_t pages);
 
 /*
- * page_heap_first_not_taken -- the first page of [page, page + pages), all below page_limit, that
- * is free or absent; PAGE_NONE: none, page_heap_put is in order.
+ * page_heap_put -- take back a run that page_heap_take handed out.
+ *   page, pages  below page_limit, pages > 0
+ * Those of its pages that lie in blocks that are held become remote there.
+ *   returns      false, and nothing has changed: this is not one run, whole; page_heap_fault says why
  */
-size_t page_heap_first_not_taken(const struct page_heap *heap, size_t page, size_t pages);
-void page_heap_put(struct page_heap *heap, size_t page, size_t pages);
+bool page_heap_put(struct page_heap *heap, size_t page, size_t pages);
+
+/*
+ * page_heap_hold -- a CPU's window takes all free pages of a block, not held so far (CHECKed): they
+ * are its `window` now.
+ * page_heap_release -- it gives them back, as `window` has them, and the remote ones with them.
+ */
+void page_heap_hold(struct page_heap *heap, size_t index, unsigned cpu);
+void page_heap_release(struct page_heap *heap, size_t index);
+
+/* Pages [page, end). */
+struct page_run {
+    size_t page, end;
+};
+
+/*
+ * page_heap_fault -- why [page, page + pages) is not a run that may be freed, in a few words; NULL:
+ * it is one.
+ *   run  receives the run that `page` belongs to; empty when it is not handed out
+ */
+const char *page_heap_fault(const struct page_heap *heap, size_t page, size_t pages,
+                            struct page_run *run);
 
 void page_heap_check(const struct page_heap *heap); /* panics, naming the invariant */
 size_t page_heap_whole_chunks(const struct page_heap *heap);
 size_t page_heap_largest_run(const struct page_heap *heap);
+
+/* ---- Summaries (page_tree.c); the lock is held ---- */
+
+/* The free run of which the free pages [page, end) of one chunk are part, as far as the chunk. */
+struct page_run page_tree_run(const struct page_heap *heap, size_t page, size_t end);
+
+/* `run`, as page_tree_run says, has come to be by freeing pages of it. */
+void page_tree_grow(struct page_heap *heap, struct page_run run);
+
+/* Of `run`, as page_tree_run said before, [page, end) are free no longer. */
+void page_tree_shrink(struct page_heap *heap, struct page_run run, size_t page, size_t end);
+
+/* Bits of [page, page + pages) have changed in whatever way. */
+void page_tree_recompute(struct page_heap *heap, size_t page, size_t pages);
+
+/* What the level below says that entry `index` of `level` is. */
+struct summary page_tree_summary(const struct page_heap *heap, unsigned level, size_t index);
 
 /* ---- Inline ---- */
 
@@ -140,14 +195,56 @@ static inline uint64_t page_block_present(const struct page_block *block)
     return atomic_load_explicit(&block->present, memory_order_relaxed);
 }
 
-static inline void page_block_set_free(struct page_block *block, uint64_t bits)
+static inline uint64_t page_block_joined(const struct page_block *block)
 {
-    atomic_store_explicit(&block->free, bits, memory_order_relaxed);
+    return atomic_load_explicit(&block->joined, memory_order_relaxed);
+}
+
+static inline uint64_t page_block_window(const struct page_block *block)
+{
+    return atomic_load_explicit(&block->window, memory_order_relaxed);
+}
+
+static inline uint64_t page_block_remote(const struct page_block *block)
+{
+    return atomic_load_explicit(&block->remote, memory_order_relaxed);
 }
 
 static inline uint64_t page_block_scavenged(const struct page_block *block)
 {
     return atomic_load_explicit(&block->scavenged, memory_order_relaxed);
+}
+
+static inline void page_block_set_free(struct page_block *block, uint64_t bits)
+{
+    atomic_store_explicit(&block->free, bits, memory_order_relaxed);
+}
+
+static inline void page_block_set_joined(struct page_block *block, uint64_t bits)
+{
+    atomic_store_explicit(&block->joined, bits, memory_order_relaxed);
+}
+
+static inline void page_block_set_window(struct page_block *block, uint64_t bits)
+{
+    atomic_store_explicit(&block->window, bits, memory_order_relaxed);
+}
+
+static inline void page_block_set_remote(struct page_block *block, uint64_t bits)
+{
+    atomic_store_explicit(&block->remote, bits, memory_order_relaxed);
+}
+
+static inline bool page_block_is_held(const struct page_block *block)
+{
+    return atomic_load_explicit(&block->holder, memory_order_relaxed) != 0;
+}
+
+/* Pages that are handed out. */
+static inline uint64_t page_block_taken(const struct page_block *block)
+{
+    return page_block_present(block) &
+           ~(page_block_free(block) | page_block_window(block) | page_block_remote(block));
 }
 
 /* Free pages of a block have been given back; the lock is held, none of them is scavenged. */
@@ -171,12 +268,43 @@ static inline void page_block_unscavenge(struct page_heap *heap, struct page_blo
     heap->scavenged_pages -= bits_count(scavenged & mask);
 }
 
-/* Whether pages of a block are known to be zero; the lock is held, they are free. */
-static inline void page_block_set_zero(struct page_block *block, uint64_t mask, bool is_zero)
+/* Whether a page is handed out, in the run of the page before it. */
+static inline bool page_continues_run(const struct page_heap *heap, size_t page)
 {
-    uint64_t zero = atomic_load_explicit(&block->zero, memory_order_relaxed);
+    const struct page_block *block = &heap->blocks[page / PAGE_BLOCK_PAGES];
 
-    atomic_store_explicit(&block->zero, is_zero ? zero | mask : zero & ~mask, memory_order_relaxed);
+    return (page_block_taken(block) & page_block_joined(block)) >> page % PAGE_BLOCK_PAGES & 1;
+}
+
+/*
+ * The blocks of pages [page, end), page < end:
+ *     for (struct page_walk walk = page_walk(page, end); page_walk_on(&walk); page_walk_next(&walk))
+ */
+struct page_walk {
+    size_t index, last; /* blocks */
+    uint64_t mask;      /* the pages of block `index` */
+    uint64_t last_mask;
+};
+
+static inline struct page_walk page_walk(size_t page, size_t end)
+{
+    struct page_walk walk = {page / PAGE_BLOCK_PAGES, (end - 1) / PAGE_BLOCK_PAGES,
+                             ~0ull << page % PAGE_BLOCK_PAGES,
+                             ~0ull >> (PAGE_BLOCK_PAGES - 1 - (end - 1) % PAGE_BLOCK_PAGES)};
+
+    if (walk.index == walk.last)
+        walk.mask &= walk.last_mask;
+    return walk;
+}
+
+static inline bool page_walk_on(const struct page_walk *walk)
+{
+    return walk->index <= walk->last;
+}
+
+static inline void page_walk_next(struct page_walk *walk)
+{
+    walk->mask = ++walk->index == walk->last ? walk->last_mask : ~0ull;
 }
 
 /* A piece of a run of pages that lies in one block. */

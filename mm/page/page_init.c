@@ -8,8 +8,11 @@
  */
 #include "mm/page/page.h"
 
+#include "mm/page/debug.h"
 #include "mm/page/early.h"
 #include "mm/page/page_heap.h"
+#include "mm/page/reserve.h"
+#include "mm/page/zero.h"
 
 struct page_heap page_heap = {.lock = PORT_LOCK_INIT(PAGE_HEAP)};
 
@@ -17,7 +20,7 @@ static size_t page_table_pages; /* backing the tables, page tables included; con
 
 size_t page_table_bytes(void)
 {
-    return page_table_pages * PAGE_BYTES;
+    return page_table_pages * PAGE_BYTES + page_owner_bytes();
 }
 
 static void *page_take_early(void)
@@ -44,9 +47,10 @@ static void page_back_arenas(uint64_t base, uint64_t bytes)
     page_table_back(page_heap.blocks, sizeof(struct page_block), first / PAGE_BLOCK_PAGES,
                     end / PAGE_BLOCK_PAGES);
     for (unsigned level = 0; level <= page_heap.top; level++)
-        page_table_back(page_heap.levels[level], sizeof(summary_t),
+        page_table_back(page_heap.levels[level], sizeof(struct summary),
                         first >> page_level_shift(level),
                         ((end - 1) >> page_level_shift(level)) + 1);
+    page_debug_back(first, end - first);
 }
 
 static void *page_table_reserve(size_t bytes)
@@ -69,6 +73,7 @@ void page_heap_init(void)
                         PAGE_BYTES);
     page_heap_place(&page_heap, page_table_reserve(page_heap_blocks_bytes(&page_heap)),
                     page_table_reserve(page_heap_summaries_bytes(&page_heap)));
+    page_debug_init(page_heap.page_limit);
     for (size_t i = 0; i < count; i++) {
         struct mm_range range = ranges[i]; /* what backs it may come from itself */
 
@@ -80,10 +85,19 @@ void page_heap_init(void)
 
     unsigned long irq_state = page_heap_lock(&page_heap);
 
-    for (size_t i = 0; i < count; i++)
-        if (ranges[i].bytes > 0)
-            page_heap_add(&page_heap, ranges[i].base / PAGE_BYTES, ranges[i].bytes / PAGE_BYTES);
+    for (size_t i = 0; i < count; i++) {
+        size_t page = ranges[i].base / PAGE_BYTES, pages = ranges[i].bytes / PAGE_BYTES;
+
+        if (pages == 0)
+            continue;
+        page_debug_add(page, pages);
+        page_heap_add(&page_heap, page, pages);
+        if (PORT_FRESH_IS_ZERO && !page_debug_poisons())
+            page_zero_note(&page_heap, page, pages);
+    }
     page_heap_unlock(&page_heap, irq_state);
+    page_reserve_init();
+    page_zero_init();
 }
 
 /* Whether a page of the arena has ever been the heap's, so that all tables cover it. */
@@ -109,6 +123,7 @@ size_t page_heap_give(uint64_t base, uint64_t bytes)
         size_t pages = MIN((arena + 1) * PAGE_ARENA_PAGES, end) - page;
 
         if (page_arena_is_backed(arena)) {
+            page_debug_add(page, pages);
             page_heap_add(&page_heap, page, pages);
             given += pages;
         }

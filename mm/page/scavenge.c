@@ -29,7 +29,9 @@
  */
 #include "mm/page/scavenge.h"
 
+#include "mm/page/debug.h"
 #include "mm/page/page.h"
+#include "mm/page/zero.h"
 
 static const size_t scavenge_grain_pages[] = {
     [SCAVENGE_CHUNKS] = CHUNK_PAGES,
@@ -52,7 +54,7 @@ static size_t scavenge_skip(const struct page_heap *heap, size_t chunk, size_t p
     for (unsigned level = heap->top + 1; level-- > 0;) {
         unsigned shift = page_level_shift(level) - PAGE_CHUNK_SHIFT;
 
-        if (summary_max(heap->levels[level][chunk >> shift]) < pages)
+        if (heap->levels[level][chunk >> shift].max < pages)
             return chunk >> shift << shift;
     }
     return chunk + 1;
@@ -79,7 +81,7 @@ static bool scavenge_find_in_chunk(const struct page_heap *heap, size_t chunk,
                                    enum scavenge_grain grain, struct scavenge_run *run)
 {
     const struct page_block *blocks = &heap->blocks[chunk * PAGE_CHUNK_BLOCKS];
-    bool is_whole = summary_max(heap->levels[0][chunk]) == CHUNK_PAGES;
+    bool is_whole = heap->levels[0][chunk].max == CHUNK_PAGES;
 
     if (grain == SCAVENGE_QUANTA && is_whole)
         return false; /* that would break it */
@@ -163,19 +165,20 @@ static void scavenge_land_locked(struct page_heap *heap, struct scavenge_run run
 {
     size_t end = run.page + run.pages;
 
-    CHECK(page_heap_first_not_taken(heap, run.page, run.pages) == PAGE_NONE);
-    page_heap_put(heap, run.page, run.pages);
+    CHECK(page_heap_put(heap, run.page, run.pages));
     heap->flight_pages = 0;
     if (answer == PORT_RELEASE_FAILED)
         return;
     for (size_t at = run.page; at < end;) {
         struct page_piece piece = page_piece(at, end);
 
-        page_block_scavenge(heap, &heap->blocks[piece.block], piece.mask);
-        page_block_set_zero(&heap->blocks[piece.block], piece.mask,
-                            answer == PORT_RELEASED_AS_ZERO);
         at += piece.pages;
+        if (page_block_is_held(&heap->blocks[piece.block]))
+            continue; /* a window's meanwhile */
+        page_block_scavenge(heap, &heap->blocks[piece.block], piece.mask);
     }
+    if (answer == PORT_RELEASED_AS_ZERO)
+        page_zero_note(heap, run.page, run.pages);
 }
 
 enum scavenge_progress {
@@ -199,6 +202,7 @@ static enum scavenge_progress scavenger_run(struct scavenger *scavenger, size_t 
     }
     if (scavenge_find(heap, &scavenger->scan, spare, &run)) {
         dirty = scavenge_count_dirty(heap, run);
+        (void)page_zero_take(heap, run.page, run.pages);
         page_heap_take(heap, run.page, run.pages);
         heap->flight_pages = run.pages;
     }
@@ -347,6 +351,10 @@ PORT_IDLE_WORK(page_scavenge_idle);
 
 void page_scavenge_start(bool traces)
 {
+    if (page_debug_poisons()) {
+        port_print("scavenger: off, as page_poison=1 keeps a pattern in free pages\n");
+        return;
+    }
     page_scavenger.traces = traces;
     scavenger_open(&page_scavenger, &page_heap, port_release_pages, port_ticks());
 }

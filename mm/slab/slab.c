@@ -26,6 +26,7 @@
  *
  * Source: Bonwick, Adams, "Magazines and Vmem", USENIX 2001; Go's mcache and mcentral.
  */
+#include "mm/page/shrink.h"
 #include "mm/slab/slab_impl.h"
 
 PORT_STAT(slab, alloc_failed);
@@ -51,11 +52,20 @@ static uint64_t slab_mix(uint64_t x)
     return x ^ x >> 33;
 }
 
+static void slab_shrink(size_t pages)
+{
+    (void)pages;
+    slab_drain_all();
+}
+
+static struct page_shrinker slab_shrinker = {.name = "slab", .shrink = slab_shrink};
+
 void slab_init(void)
 {
     slab_secret = slab_mix(port_seed());
     for (unsigned class = 1; class < SIZE_CLASS_COUNT; class ++)
         central_init(&slab_centrals[class], slab_names[class], class, &size_class_layout[class]);
+    page_shrinker_register(&slab_shrinker);
 }
 
 struct magazine *slab_magazine(struct central *central)

@@ -9,7 +9,8 @@
  * is the ring alone: as the two sides overlap, its cost cannot be taken off the others, so it has
  * a line of its own, and the others include it.
  *
- * ParallelPair: each CPU does pairs of its own, all at once; the figure is the mean over the CPUs.
+ * ParallelPair, ParallelPages: each CPU does pairs of its own, all at once; the figure is the mean
+ * over the CPUs.
  */
 #include <stdatomic.h>
 #include "arch/arch.h"
@@ -207,24 +208,24 @@ static void parallel_run(struct bench *bench, unsigned cpus, void (*pairs)(uint6
 static const size_t parallel_sizes[] = {64, 1024, 32768};
 static const size_t parallel_orders[] = {0, 4};
 
-#define PARALLEL_BENCH(cpus_)                                                                  \
-    static void parallel_objects_##cpus_(struct bench *bench)                                  \
-    {                                                                                          \
-        parallel_run(bench, cpus_, parallel_objects);                                          \
-        bench_allocs(bench, bench->n, bench->n * bench->arg);                                  \
-    }                                                                                          \
-    static void parallel_pages_##cpus_(struct bench *bench)                                    \
-    {                                                                                          \
-        parallel_run(bench, cpus_, parallel_pages);                                            \
-        bench_allocs(bench, bench->n, (bench->n << bench->arg) * PAGE_BYTES);                  \
-    }                                                                                          \
-    static void parallel_nothing_##cpus_(struct bench *bench)                                  \
-    {                                                                                          \
-        parallel_run(bench, cpus_, parallel_nothing);                                          \
-    }                                                                                          \
-    BENCH(ParallelPair##cpus_, .name = "ParallelPair/size=", BENCH_ARGS(parallel_sizes),       \
-          .cpus = cpus_, .loop = parallel_objects_##cpus_, .empty = parallel_nothing_##cpus_); \
-    BENCH(ParallelPagePair##cpus_, .name = "ParallelPair/order=", BENCH_ARGS(parallel_orders), \
+#define PARALLEL_BENCH(cpus_)                                                                   \
+    static void parallel_objects_##cpus_(struct bench *bench)                                   \
+    {                                                                                           \
+        parallel_run(bench, cpus_, parallel_objects);                                           \
+        bench_allocs(bench, bench->n, bench->n * bench->arg);                                   \
+    }                                                                                           \
+    static void parallel_pages_##cpus_(struct bench *bench)                                     \
+    {                                                                                           \
+        parallel_run(bench, cpus_, parallel_pages);                                             \
+        bench_allocs(bench, bench->n, (bench->n << bench->arg) * PAGE_BYTES);                   \
+    }                                                                                           \
+    static void parallel_nothing_##cpus_(struct bench *bench)                                   \
+    {                                                                                           \
+        parallel_run(bench, cpus_, parallel_nothing);                                           \
+    }                                                                                           \
+    BENCH(ParallelPair##cpus_, .name = "ParallelPair/size=", BENCH_ARGS(parallel_sizes),        \
+          .cpus = cpus_, .loop = parallel_objects_##cpus_, .empty = parallel_nothing_##cpus_);  \
+    BENCH(ParallelPagePair##cpus_, .name = "ParallelPages/order=", BENCH_ARGS(parallel_orders), \
           .cpus = cpus_, .loop = parallel_pages_##cpus_, .empty = parallel_nothing_##cpus_)
 
 PARALLEL_BENCH(1);

@@ -137,6 +137,7 @@ static const struct {
     {{{PHDR(1) + P_PADDR, 8, 0x1000000}, {PHDR(1) + P_VADDR, 8, BOOT_KERNEL_BASE + 0x1000000}},
      "segments 0 and 1 overlap: pages 0x1000000 to 0x1001000 and 0x1000000 to 0x1002000"},
     {{{PHDR(0) + P_TYPE, 4, 4}, {PHDR(1) + P_TYPE, 4, 4}}, "no loadable segment"},
+    {{{PHDR(0) + P_FILESZ, 8, 0x10}}, "entry 0xffffffff81000010 lies in no executable segment"},
     {{{ENTRY, 8, BOOT_KERNEL_BASE + 0x1001000}},
      "entry 0xffffffff81001000 lies in no executable segment"},
     {{{ENTRY, 8, BOOT_KERNEL_BASE + 0x1000800}},

@@ -93,6 +93,10 @@ TEST(tables, rights_and_addresses)
     EXPECT(t, tables_walk(&tables, text + 0x803fff, &found) && found.phys == 0x1803fff);
     EXPECT(t, !tables_walk(&tables, text + 0x804000, &found));
     EXPECT(t, !tables_walk(&tables, text - 1, &found));
+
+    /* Only the virtual address is a multiple of 2 MiB. */
+    EXPECT(t, tables_map(&tables, text + 0xa00000, 0x5001000, 0x200000, 0));
+    EXPECT(t, tables_walk(&tables, text + 0xa00000, &found) && found.bytes == 4096);
     page_free(pool.pages, POOL_PAGES);
 }
 

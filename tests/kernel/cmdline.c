@@ -23,7 +23,8 @@ TEST(cmdline, takes_every_key)
     cmdline_try("run=panic,null then=poweroff test=page.* bench=Kmalloc* trace=files.kmt cpus=3 "
                 "mem=512M failnth=7 seed=0xff paranoia=1 gogc=50 memlimit=1GiB gctrace=2 "
                 "schedtrace=1000 scavtrace=1 gcstoptheworld=1 gccheckmark=1 clobberfree=1 "
-                "slab_debug=all nodes=5");
+                "slab_debug=all nodes=5 dmareserve=4M reserve=0 zeroahead=1M page_poison=1 "
+                "page_owner=1");
     struct settings got = settings;
     settings = kept;
 
@@ -33,6 +34,8 @@ TEST(cmdline, takes_every_key)
     EXPECT(t, strcmp(got.trace, "files.kmt") == 0 && strcmp(got.slab_debug, "all") == 0);
     EXPECT(t, got.cpus == 3 && got.nodes == 5 && got.mem_bytes == 512 * MIB &&
                   got.memlimit_bytes == GIB);
+    EXPECT(t, got.dmareserve_bytes == 4 * MIB && got.reserve_bytes == 0 &&
+                  got.zeroahead_bytes == MIB && got.page_poison && got.page_owner);
     EXPECT(t, got.failnth == 7 && got.seed == 255 && got.paranoia && got.gogc == 50);
     EXPECT(t, got.gctrace == 2 && got.schedtrace_ms == 1000 && got.scavtrace == 1);
     EXPECT(t, got.gcstoptheworld == 1 && got.gccheckmark == 1 && got.clobberfree == 1);
@@ -74,6 +77,11 @@ TEST(cmdline, malformed_values_are_errors)
         {"mem=1M", "16MiB to 64TiB"},
         {"mem=65T", "16MiB to 64TiB"},
         {"mem=512MB", "16MiB to 64TiB"},
+        {"dmareserve=17M", "4KiB to 16MiB"},
+        {"reserve=1", "4KiB to 1GiB"},
+        {"zeroahead=2T", "4KiB to 1TiB"},
+        {"page_poison=2", "0 or 1"},
+        {"page_owner=yes", "0 or 1"},
         {"failnth=4294967296", "4294967295"},
         {"seed=0", "1 to 18446744073709551615"},
         {"paranoia=2", "0 or 1"},
@@ -107,4 +115,8 @@ TEST(cmdline, endless_word_is_an_error)
     unsigned cpus = settings.cpus;
     settings = kept;
     EXPECT(t, cmdline_errors == 1 && cpus == 5);
+
+    line[128] = '\0'; /* one byte more than is accepted */
+    cmdline_try(line);
+    EXPECT(t, cmdline_errors == 1);
 }

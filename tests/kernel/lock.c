@@ -103,6 +103,15 @@ static void lock_twice(void *unused)
     spin_lock(&inner);
 }
 
+static void lock_same_rank(void *unused)
+{
+    static struct spinlock other = SPINLOCK_INIT(TEST);
+
+    (void)unused;
+    spin_lock(&inner);
+    spin_lock(&other);
+}
+
 static void lock_unranked(void *unused)
 {
     static struct spinlock zero;
@@ -126,6 +135,7 @@ TEST(lock, order_is_kept)
     EXPECT_PANIC(t, lock_inverted, NULL, "lock order: MONITOR is taken while TEST is held");
     EXPECT_PANIC(t, lock_inverted, NULL, "holds lock TEST");
     EXPECT_PANIC(t, lock_twice, NULL, "lock order: TEST is taken twice");
+    EXPECT_PANIC(t, lock_same_rank, NULL, "lock order: TEST is taken while TEST is held");
     EXPECT_PANIC(t, lock_unranked, NULL, "has no rank");
     EXPECT_PANIC(t, lock_release_unheld, NULL, "lock TEST is released by CPU 0, which does not");
 }

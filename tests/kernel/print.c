@@ -1,5 +1,6 @@
 /* printk: whole lines, from all CPUs at once, from interrupts, from inside a printk. */
 #include "kernel/print.h"
+#include <stdatomic.h>
 #include "kernel/base/string.h"
 #include "kernel/cpus.h"
 #include "tests/kernel/capture.h"
@@ -107,4 +108,51 @@ TEST(print, nested_on_its_own_cpu_does_not_wait)
     print_capture(NULL, NULL);
     nested.text[nested.length] = '\0';
     EXPECT(t, strcmp(nested.text, "out\ninner\ner\n") == 0);
+}
+
+static _Atomic bool print_inner_done, print_other_done; /* release / acquire */
+
+/* After the inner line CPU 1 has some time to come in between, which it must not. */
+static void print_contended_sink(void *context, const char *bytes, size_t n)
+{
+    unsigned depth = ((struct print_nested *)context)->depth;
+
+    print_nested_sink(context, bytes, n);
+    if (depth != 0)
+        return;
+    atomic_store_explicit(&print_inner_done, true, memory_order_release);
+    for (unsigned i = 0; i < 2000; i++) {
+        if (atomic_load_explicit(&print_other_done, memory_order_acquire))
+            return;
+        arch_relax();
+    }
+}
+
+static void print_contended(void *unused)
+{
+    (void)unused;
+    if (arch_cpu_id() == 0) {
+        printk("out%s\n", "er");
+        return;
+    }
+    while (!atomic_load_explicit(&print_inner_done, memory_order_acquire))
+        arch_relax();
+    printk("other\n");
+    atomic_store_explicit(&print_other_done, true, memory_order_release);
+}
+
+TEST(print, nested_leaves_the_console_to_its_cpu)
+{
+    struct print_nested nested = {.text = ""};
+
+    if (cpus_online() < 2) {
+        test_skip(t, "needs two CPUs");
+        return;
+    }
+    print_inner_done = print_other_done = false;
+    print_capture(print_contended_sink, &nested);
+    cpu_run_all(2, print_contended, NULL);
+    print_capture(NULL, NULL);
+    nested.text[nested.length] = '\0';
+    EXPECT(t, strcmp(nested.text, "out\ninner\ner\nother\n") == 0);
 }

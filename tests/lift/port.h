@@ -17,9 +17,11 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include "kernel/base/base.h"
 #include "kernel/base/check.h"
+#include "kernel/base/seq_window.h"
 
 #define PORT_CPU_MAX  64
 #define PORT_NODE_MAX 1
@@ -121,6 +123,24 @@ static inline bool port_can_wait(void)
 
 void port_call_all(void (*fn)(void *arg), void *arg);
 
+/* Windows: the plain operations, "interrupts off". */
+#define PORT_RESTARTABLE
+#define lift_here(expression)                        \
+    ({                                               \
+        unsigned long irq_state_ = port_irq_save();  \
+        __typeof__(expression) result_ = expression; \
+        port_irq_restore(irq_state_);                \
+        result_;                                     \
+    })
+#define lift_seq(name) (&port_this_cpu(name)->seq)
+#define port_window_take_one(name, out) \
+    lift_here((*(out) = seq_window_take_one(lift_seq(name))) != NULL)
+#define port_window_take_run(name, pages, out) \
+    lift_here((*(out) = seq_window_take_run(lift_seq(name), pages)) != NULL)
+#define port_window_give_one(name, addr) lift_here(seq_window_give_one(lift_seq(name), addr))
+#define port_window_give_run(name, addr, pages) \
+    lift_here(seq_window_give_run(lift_seq(name), addr, pages))
+
 static inline unsigned long port_lock(port_lock_t *lock)
 {
     unsigned long irq_state = port_irq_save();
@@ -177,6 +197,40 @@ static inline uintptr_t port_direct_base(void)
 void *port_table_reserve(size_t bytes);
 bool port_table_commit(void *addr, size_t bytes, void *(*take_page)(void));
 
+static inline void port_zero_pages(void *addr, size_t pages)
+{
+    memset(addr, 0, pages * 4096);
+}
+
+#define PORT_FRESH_IS_ZERO true /* the mapping's pages */
+
+#define PORT_SETTING_AUTO UINT64_MAX
+
+static inline uint64_t port_setting_dmareserve(void)
+{
+    return PORT_SETTING_AUTO;
+}
+
+static inline uint64_t port_setting_reserve(void)
+{
+    return PORT_SETTING_AUTO;
+}
+
+static inline uint64_t port_setting_zeroahead(void)
+{
+    return 0;
+}
+
+static inline bool port_setting_page_poison(void)
+{
+    return false;
+}
+
+static inline bool port_setting_page_owner(void)
+{
+    return false;
+}
+
 #define port_print(...) ((void)printf(__VA_ARGS__))
 #define port_panic(...) lift_panic(__VA_ARGS__)
 NORETURN void lift_panic(const char *format, ...) PRINTF_LIKE(1, 2);
@@ -185,6 +239,11 @@ static inline size_t port_backtrace(uintptr_t *pcs, size_t max)
 {
     (void)pcs, (void)max;
     return 0;
+}
+
+static inline void port_backtrace_print(const uintptr_t *pcs, size_t count)
+{
+    (void)pcs, (void)count;
 }
 
 static inline uint64_t port_seed(void)
@@ -196,6 +255,13 @@ static inline bool port_fault(void)
 {
     return UNLIKELY(lift_fail_nth != 0) && --lift_fail_nth == 0;
 }
+
+static inline bool port_fault_is_armed(void)
+{
+    return lift_fail_nth != 0;
+}
+
+#define PORT_FAULT_HOOK(fn) static USED void (*const lift_hook_##fn)(void) = (fn)
 
 #define PORT_STAT(layer, name) static USED _Atomic uint64_t lift_stat_##layer##_##name
 #define port_stat_add(layer, name, n) \

@@ -5,11 +5,13 @@
 cd "$(dirname "$0")/../.." || exit 1
 . tests/qemu/lib.sh
 
-# expect KIND TEXT...: `panic KIND` ends in a report with each TEXT and a backtrace of both CPUs
+# expect KIND TEXT...: `panic KIND` ends in a report with each TEXT and a backtrace of both CPUs;
+# $settings go to the command line
+settings=
 expect() {
     kind=$1
     shift
-    machine boot/qemu.sh pvh build/debug/kernel.elf "run=panic,$kind" -
+    machine boot/qemu.sh pvh build/debug/kernel.elf "run=panic,$kind $settings" -
     ended_badly
     says "$@" "CPU 0, backtrace:" " kernel_run+0x" " arch_entry+0x" \
         "CPU 1, backtrace:" " kernel_cpu_main+0x"
@@ -67,9 +69,21 @@ page_double_free() {
     expect page-double-free "panic: page_free(0xffff8" "double free" " page_free"
 }
 
+page_poison() {
+    settings="page_poison=1 page_owner=1"
+    expect page-poison "offset 96: found 0xf4eef401f4eef4ee, expected 0xf4eef4eef4eef4ee" \
+        "  allocated by:" "  freed by:" " panic_page_poison+0x" "panic: page poison: page 0x"
+}
+
+page_owner() {
+    settings="page_owner=1"
+    expect page-double-free "panic: page_free(0xffff8" "  allocated by:" "  freed by:" \
+        " panic_page_double_free+0x"
+}
+
 lock_order() {
     expect lock-order "panic: lock order: MONITOR is taken while TEST is held" "holds lock TEST"
 }
 
 ktap panic plain failed_check null_dereference write_to_text execute_data stack_overflow \
-    double_free bad_free wrong_size page_double_free lock_order
+    double_free bad_free wrong_size page_double_free page_poison page_owner lock_order

@@ -8,6 +8,13 @@
 
 struct hoard; /* a chain of runs, each holding its link and length */
 
-/* Take pages until no more than `leave` are free; NULL when there are not. */
+/*
+ * Take pages until no more than `leave` are free; NULL when there are not.  Until hoard_free, NULL
+ * included, there are no reserves: every page that is left is anybody's.
+ */
 struct hoard *hoard_all_but(size_t leave);
 void hoard_free(struct hoard *hoard);
+
+/* No reserves until reserves_restore; nests.  Ordinary. */
+void reserves_lift(void);
+void reserves_restore(void);

@@ -42,11 +42,16 @@ size_t private_heap_alloc(struct private_heap *private, size_t pages, size_t ali
     return page;
 }
 
-void private_heap_free(struct private_heap *private, size_t page, size_t pages)
+bool private_heap_try_free(struct private_heap *private, size_t page, size_t pages)
 {
     unsigned long irq_state = page_heap_lock(&private->heap);
+    bool is_free = page_heap_put(&private->heap, page, pages);
 
-    CHECK(page_heap_first_not_taken(&private->heap, page, pages) == PAGE_NONE);
-    page_heap_put(&private->heap, page, pages);
     page_heap_unlock(&private->heap, irq_state);
+    return is_free;
+}
+
+void private_heap_free(struct private_heap *private, size_t page, size_t pages)
+{
+    CHECK(private_heap_try_free(private, page, pages));
 }

@@ -20,4 +20,5 @@ void private_heap_destroy(struct private_heap *private);
 /* The operations, each with the lock taken and released. */
 void private_heap_add(struct private_heap *private, size_t page, size_t pages);
 size_t private_heap_alloc(struct private_heap *private, size_t pages, size_t align, size_t limit);
+bool private_heap_try_free(struct private_heap *private, size_t page, size_t pages);
 void private_heap_free(struct private_heap *private, size_t page, size_t pages);

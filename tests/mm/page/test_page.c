@@ -3,6 +3,7 @@
 #include "kernel/cpus.h"
 #include "kernel/fault.h"
 #include "mm/page/page.h"
+#include "mm/page/page_heap.h"
 #include "mm/port.h"
 #include "tests/mm/page/hoard.h"
 #include "tests/test.h"
@@ -116,13 +117,15 @@ TEST(page, windows_count_as_free_and_drain)
 TEST(page, window_hits_take_no_lock)
 {
     unsigned long irq_state = port_irq_save();
-    void *first = page_alloc(1, 0);
+    void *first = page_alloc_aligned(15, 16, 0, 0); /* of one block, which is the window then */
+
+    page_free(first, 15);
+
     uint64_t locks = page_stats().heap_locks;
 
     for (size_t pages = 1; pages <= 8; pages++)
         page_free(page_alloc(pages, 0), pages);
     EXPECT(t, page_stats().heap_locks == locks + 1); /* page_stats' own */
-    page_free(first, 1);
     port_irq_restore(irq_state);
 }
 
@@ -178,8 +181,8 @@ TEST(page, own_window_serves_what_goes_to_the_heap)
 }
 
 struct handover {
-    char *run;   /* two pages in the window of CPU 0 */
-    void *again; /* what CPU 1 got after it had freed the first */
+    char *page;  /* in the window of CPU 0 */
+    void *again; /* what CPU 1 got after it had freed it */
 };
 
 static void free_and_alloc_on_cpu_1(void *arg)
@@ -188,26 +191,36 @@ static void free_and_alloc_on_cpu_1(void *arg)
 
     if (port_cpu_id() != 1)
         return;
-    page_free(handover->run, 1);
+    page_free(handover->page, 1);
     handover->again = page_alloc(1, 0);
 }
 
-/* CPU 1 finds its page in the block that is CPU 0's window: it takes the page, not the block. */
+/* What CPU 1 frees of CPU 0's window is CPU 0's to hand out, once it has given the window back. */
 TEST(page, a_block_is_in_one_window_at_most)
 {
     struct handover handover = {NULL, NULL};
+    size_t all = page_free_count();
 
     if (port_cpu_count() < 2) {
         test_skip(t, "needs two CPUs");
         return;
     }
     page_drain_all();
-    handover.run = page_alloc(2, 0);
-    REQUIRE(t, handover.run != NULL);
+    handover.page = page_alloc(1, 0);
+    REQUIRE(t, handover.page != NULL);
     cpu_run_all(2, free_and_alloc_on_cpu_1, &handover);
-    EXPECT(t, handover.again == handover.run);
+    REQUIRE(t, handover.again != NULL);
+
+    size_t block_bytes = PAGE_BLOCK_PAGES * PAGE_BYTES;
+
+    EXPECT(t, (uintptr_t)handover.again / block_bytes != (uintptr_t)handover.page / block_bytes);
+    EXPECT(t, page_free_count() == all - 1);
     page_check();
-    page_free(handover.run, 2);
+    page_drain_all();
+    page_check();
+    EXPECT(t, page_alloc(1, 0) == handover.page);
+    page_free(handover.page, 1);
+    page_free(handover.again, 1);
     page_check();
 }
 

@@ -3,13 +3,14 @@
 #include "tests/test.h"
 
 #define ARENA PAGE_ARENA_PAGES
+#define ROOT  (8 * GIB / PAGE_BYTES) /* a root entry of 64 GiB */
 
 /* A run across every kind of boundary is found whole, and found again after it was given back. */
 TEST(page, runs_cross_every_boundary)
 {
     static const size_t boundaries[] = {
-        PAGE_BLOCK_PAGES, CHUNK_PAGES, 8 * CHUNK_PAGES,   ARENA,
-        64 * CHUNK_PAGES, 8 * ARENA,   512 * CHUNK_PAGES, PAGE_DMA_PAGES,
+        PAGE_BLOCK_PAGES,  CHUNK_PAGES, 16 * CHUNK_PAGES,  ARENA,
+        256 * CHUNK_PAGES, 8 * ARENA,   512 * CHUNK_PAGES, PAGE_DMA_PAGES,
     };
     struct private_heap private;
 
@@ -21,8 +22,7 @@ TEST(page, runs_cross_every_boundary)
         EXPECT(t, private_heap_alloc(&private, pages + 1, 1, PAGE_NONE) == PAGE_NONE);
         EXPECT(t, private_heap_alloc(&private, pages, 1, PAGE_NONE) == edge - 37);
         page_heap_check(&private.heap);
-        private_heap_free(&private, edge - 37, 40);
-        private_heap_free(&private, edge + 3, pages - 40);
+        private_heap_free(&private, edge - 37, pages);
         page_heap_check(&private.heap);
         EXPECT(t, private_heap_alloc(&private, 63, 64, PAGE_NONE) == edge);
         private_heap_destroy(&private);
@@ -32,7 +32,7 @@ TEST(page, runs_cross_every_boundary)
 TEST(page, all_memory_is_one_run)
 {
     struct private_heap private;
-    size_t limit = 5 * SUMMARY_PAGES_MAX, pages = limit - 256;
+    size_t limit = 5 * ROOT, pages = limit - 256;
 
     REQUIRE(t, private_heap_create(&private, limit));
     private_heap_add(&private, 256, pages);
@@ -52,8 +52,7 @@ TEST(page, all_memory_is_one_run)
     private_heap_free(&private, PAGE_DMA_PAGES, limit - PAGE_DMA_PAGES);
 
     /* The root's whole entries, and the largest alignments. */
-    EXPECT(t, private_heap_alloc(&private, SUMMARY_PAGES_MAX, SUMMARY_PAGES_MAX, PAGE_NONE) ==
-                  SUMMARY_PAGES_MAX);
+    EXPECT(t, private_heap_alloc(&private, ROOT, ROOT, PAGE_NONE) == ROOT);
     EXPECT(t, private_heap_alloc(&private, 1, 1ul << 60, PAGE_NONE) == PAGE_NONE);
     private_heap_destroy(&private);
 }
@@ -64,12 +63,13 @@ TEST(page, tree_is_as_high_as_memory_asks_for)
         size_t page_limit;
         unsigned top;
     } cases[] = {
-        {1, 1},                         /* an arena is 32 chunks */
-        {64 * CHUNK_PAGES, 1},          /* 8 entries of 8 chunks */
-        {64 * CHUNK_PAGES + 1, 2},      /* one more */
-        {8 * SUMMARY_PAGES_MAX / 8, 3}, /* 8 GiB: 8 entries of 1 GiB */
-        {SUMMARY_PAGES_MAX + 1, 4},     /* the last level there is */
-        {PAGE_RUN_MAX, 4},
+        {1, 1},                     /* an arena is 32 chunks */
+        {256 * CHUNK_PAGES, 1},     /* 16 entries of 16 chunks */
+        {256 * CHUNK_PAGES + 1, 2}, /* one more */
+        {ROOT, 2},                  /* 8 GiB: 16 entries of 512 MiB */
+        {ROOT + 1, 3},              /* 17, so 2 of 8 GiB */
+        {TIB / PAGE_BYTES, 4},      /* 8 entries of 128 GiB */
+        {PAGE_RUN_MAX, 6},          /* 2 entries of 32 TiB */
     };
 
     for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {

@@ -27,7 +27,7 @@ static void break_p2_leaf(void *unused)
     struct page_heap *heap = heap_to_break();
 
     (void)unused;
-    heap->levels[0][20]--;
+    heap->levels[0][20].max--;
     page_heap_check(heap);
 }
 
@@ -36,7 +36,7 @@ static void break_p2_root(void *unused)
     struct page_heap *heap = heap_to_break();
 
     (void)unused;
-    heap->levels[heap->top][0] = 0;
+    heap->levels[heap->top][0].whole = 0;
     page_heap_check(heap);
 }
 
@@ -55,6 +55,34 @@ static void break_p4(void *unused)
 
     (void)unused;
     heap->low = PAGE_DMA_PAGES + 1001;
+    page_heap_check(heap);
+}
+
+static void break_p5(void *unused)
+{
+    struct page_heap *heap = heap_to_break();
+
+    (void)unused;
+    page_block_set_remote(&heap->blocks[0], 1);
+    atomic_store(&heap->blocks[0].present, 1);
+    page_heap_check(heap);
+}
+
+static void break_p7(void *unused)
+{
+    struct page_heap *heap = heap_to_break();
+
+    (void)unused;
+    page_block_set_joined(&heap->blocks[5], 1ull << 63);
+    page_heap_check(heap);
+}
+
+static void break_p8(void *unused)
+{
+    struct page_heap *heap = heap_to_break();
+
+    (void)unused;
+    heap->scavenged_pages++;
     page_heap_check(heap);
 }
 
@@ -77,20 +105,33 @@ static void take_what_is_taken(void *unused)
     page_heap_take(heap, PAGE_DMA_PAGES + 999, 2);
 }
 
-static void put_back_what_is_free(void *unused)
+static void hold_what_is_held(void *unused)
 {
     struct page_heap *heap = heap_to_break();
 
     (void)unused;
     page_heap_lock(heap);
-    page_heap_put_block(heap, 300 / PAGE_BLOCK_PAGES, 1);
+    page_heap_hold(heap, 300 / PAGE_BLOCK_PAGES, 0);
+    page_heap_hold(heap, 300 / PAGE_BLOCK_PAGES, 1);
+}
+
+static void release_what_is_absent(void *unused)
+{
+    struct page_heap *heap = heap_to_break();
+
+    (void)unused;
+    page_heap_lock(heap);
+    page_heap_hold(heap, 0, 0);
+    page_block_set_window(&heap->blocks[0], 1);
+    page_heap_release(heap, 0);
 }
 
 TEST(page, operations_refuse_what_breaks_an_invariant)
 {
     EXPECT_PANIC(t, add_twice, NULL, "present");
     EXPECT_PANIC(t, take_what_is_taken, NULL, "free");
-    EXPECT_PANIC(t, put_back_what_is_free, NULL, "free");
+    EXPECT_PANIC(t, hold_what_is_held, NULL, "is_held");
+    EXPECT_PANIC(t, release_what_is_absent, NULL, "present");
 }
 
 TEST(page, check_names_the_broken_invariant)
@@ -100,4 +141,7 @@ TEST(page, check_names_the_broken_invariant)
     EXPECT_PANIC(t, break_p2_root, NULL, "page heap: P2: level 1 entry 0");
     EXPECT_PANIC(t, break_p3, NULL, "page heap: P3");
     EXPECT_PANIC(t, break_p4, NULL, "page heap: P4");
+    EXPECT_PANIC(t, break_p5, NULL, "page heap: P5");
+    EXPECT_PANIC(t, break_p7, NULL, "page heap: P7");
+    EXPECT_PANIC(t, break_p8, NULL, "page heap: P8");
 }

@@ -49,15 +49,45 @@ TEST(page, double_free_is_found)
     }
 }
 
-TEST(page, free_of_part_of_a_free_run_is_found)
+/* Runs of a length, freed at the wrong place or with the wrong length. */
+TEST(page, free_of_what_is_not_all_of_a_run_is_found)
 {
-    char *run = page_alloc(32, 0);
-    struct free_case beyond = {run + 16 * PAGE_BYTES, 16};
+    static const size_t lengths[] = {2, 15, 16, 64, 700};
 
-    REQUIRE(t, run != NULL);
-    page_free(run + 24 * PAGE_BYTES, 8);
-    EXPECT_PANIC(t, free_run, &beyond, "double free");
-    page_free(run, 24);
+    for (size_t i = 0; i < ARRAY_COUNT(lengths); i++) {
+        size_t pages = lengths[i];
+        char *run = page_alloc(pages, 0), *next = page_alloc(pages, 0);
+        struct free_case short_by_one = {run, pages - 1}, one = {run, 1};
+        struct free_case long_by_one = {run, pages + 1}, twice = {run, 2 * pages};
+        struct free_case inside = {run + PAGE_BYTES, 1};
+        struct free_case tail = {run + PAGE_BYTES, pages - 1};
+
+        REQUIRE(t, run != NULL && next != NULL);
+        EXPECT_PANIC(t, free_run, &short_by_one, "wrong length");
+        EXPECT_PANIC(t, free_run, &one, "wrong length");
+        EXPECT_PANIC(t, free_run, &long_by_one, "wrong length");
+        EXPECT_PANIC(t, free_run, &twice, "wrong length");
+        EXPECT_PANIC(t, free_run, &inside, "inside a run");
+        EXPECT_PANIC(t, free_run, &tail, "inside a run");
+        page_free(run, pages);
+        page_free(next, pages);
+    }
+}
+
+TEST(page, free_of_two_runs_as_one_is_found)
+{
+    char *both = page_alloc(2, 0);
+    struct free_case run = {both, 2};
+
+    REQUIRE(t, both != NULL);
+    page_free(both, 2);
+
+    char *first = page_alloc(1, 0), *second = page_alloc(1, 0);
+
+    if (first == both && second == both + PAGE_BYTES)
+        EXPECT_PANIC(t, free_run, &run, "wrong length");
+    page_free(first, 1);
+    page_free(second, 1);
 }
 
 TEST(page, free_of_what_is_no_run_is_found)

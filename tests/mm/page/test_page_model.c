@@ -9,6 +9,7 @@
 #define LIVE_MAX     3000u /* runs held at once */
 #define CHECK_FIRST  5000u /* operations after each of which all summaries are recomputed */
 #define CHECK_PERIOD 512u  /* and then once in so many */
+#define LARGE        (8 * GIB / PAGE_BYTES)
 
 struct model {
     struct test *t;
@@ -92,8 +93,12 @@ static bool model_alloc(struct model *model)
 {
     struct test *t = model->t;
     size_t pages = model_length(model), align = model_align(model), limit = model_limit(model);
-    size_t want = run_list_find(&model->list, pages, align, PAGE_DMA_PAGES, limit);
+    size_t want = RUN_LIST_NONE;
 
+    if (pages == CHUNK_PAGES)
+        want = run_list_find(&model->list, pages, MAX(align, CHUNK_PAGES), PAGE_DMA_PAGES, limit);
+    if (want == RUN_LIST_NONE)
+        want = run_list_find(&model->list, pages, align, PAGE_DMA_PAGES, limit);
     if (want == RUN_LIST_NONE)
         want = run_list_find(&model->list, pages, align, 0, limit);
 
@@ -113,20 +118,27 @@ static bool model_alloc(struct model *model)
     return true;
 }
 
-/* All of a run that is held, or a part of it. */
-static void model_free(struct model *model)
+/* A run that is held; before, now and then, what is not quite it, which is refused. */
+static bool model_free(struct model *model)
 {
+    struct test *t = model->t;
     struct run *run = &model->live[test_random(&model->random) % model->live_count];
-    size_t pages = run->pages;
+    size_t run_page = run->page;
+    uint64_t r = test_random(&model->random);
 
-    if (test_random(&model->random) % 4 == 0)
-        pages = 1 + test_random(&model->random) % pages;
-    private_heap_free(&model->private, run->page, pages);
-    run_list_put(&model->list, run->page, pages);
-    run->page += pages;
-    run->pages -= pages;
-    if (run->pages == 0)
-        *run = model->live[--model->live_count];
+    if (r % 4 == 0) {
+        size_t from = run->page + (r >> 8) % run->pages;
+        size_t pages = 1 + (r >> 40) % (2 * run->pages);
+
+        pages = MIN(pages, model->private.heap.page_limit - from);
+        if ((from != run->page || pages != run->pages) &&
+            !EXPECT(t, !private_heap_try_free(&model->private, from, pages)))
+            return false;
+    }
+    private_heap_free(&model->private, run->page, run->pages);
+    run_list_put(&model->list, run->page, run->pages);
+    *run = model->live[--model->live_count];
+    return EXPECT(t, r % 4 != 1 || !private_heap_try_free(&model->private, run_page, 1));
 }
 
 /* Random operations; the share of allocations swings, so that memory fills and empties. */
@@ -192,15 +204,15 @@ TEST(page, model_holes)
 /* Two root entries and more, each of 8 GiB: runs longer than a summary can count. */
 TEST(page, model_large)
 {
-    struct model *model = model_create(t, 10 * SUMMARY_PAGES_MAX);
+    struct model *model = model_create(t, 10 * LARGE);
 
     if (model == NULL) {
         test_skip(t, "no memory for the tables of 80 GiB");
         return;
     }
-    model_add(model, 256, 3 * SUMMARY_PAGES_MAX);
-    model_add(model, 4 * SUMMARY_PAGES_MAX, SUMMARY_PAGES_MAX);
-    model_add(model, 7 * SUMMARY_PAGES_MAX + 12345, 2 * SUMMARY_PAGES_MAX);
+    model_add(model, 256, 3 * LARGE);
+    model_add(model, 4 * LARGE, LARGE);
+    model_add(model, 7 * LARGE + 12345, 2 * LARGE);
     page_heap_check(&model->private.heap);
     for (size_t i = 0; i < model_operations(100000); i++) {
         if (model->live_count == 0 ||

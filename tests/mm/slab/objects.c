@@ -1,5 +1,6 @@
 #include "tests/mm/slab/objects.h"
 #include "mm/page/page.h"
+#include "tests/mm/page/hoard.h"
 
 static uint8_t object_byte(size_t i, uint64_t tag)
 {
@@ -28,6 +29,7 @@ bool object_holds(const void *object, size_t bytes, uint64_t tag)
 void hog_take(struct hog *hog, size_t leave_pages)
 {
     hog->count = 0;
+    reserves_lift();
     for (size_t pages = (size_t)1 << 24; pages > 0; pages /= 2) {
         while (hog->count < HOG_RUNS_MAX && page_free_count() >= leave_pages + pages) {
             void *addr = page_alloc(pages, 0);
@@ -46,4 +48,5 @@ void hog_give(struct hog *hog)
         hog->count--;
         page_free(hog->runs[hog->count].addr, hog->runs[hog->count].pages);
     }
+    reserves_restore();
 }

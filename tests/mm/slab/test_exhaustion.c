@@ -83,6 +83,28 @@ TEST(slab, large_after_small)
     hog_give(&hog);
 }
 
+/* The only free memory is in another class's magazine and span: three objects, two to a span. */
+TEST(slab, small_after_small)
+{
+    struct link *list = NULL;
+    void *small;
+
+    mm_drain();
+    hog_take(&hog, LEFT_PAGES / 8);
+    fill(4096, &list);
+    for (unsigned i = 0; i < 3; i++) {
+        struct link *next = list->next;
+
+        kfree(list);
+        list = next;
+    }
+    small = kmalloc(64);
+    EXPECT(t, small != NULL);
+    kfree(small);
+    free_list(list);
+    hog_give(&hog);
+}
+
 TEST(slab, exhausts_with_interrupts_off)
 {
     struct link *list = NULL;
@@ -230,4 +252,9 @@ TEST(slab, frees_strand_a_magazine_at_most)
     EXPECT(t, span_stats().span_bytes - spans_before <= 31 * GRANULE_BYTES);
     slab_drain_this_cpu(NULL);
     EXPECT(t, span_stats().span_bytes - spans_before <= GRANULE_BYTES);
+
+    mm_drain();
+    REQUIRE(t, kmalloc_bulk(2048, 64, objects) == 64);
+    kfree_bulk(64, objects);
+    EXPECT(t, slab_stats().magazine_bytes <= 8 * KIB);
 }

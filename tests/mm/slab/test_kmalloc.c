@@ -64,6 +64,7 @@ TEST(kmalloc, refuses_what_cannot_be)
     EXPECT(t, kmalloc(MM_PHYS_BYTES) == NULL);
     EXPECT(t, kcalloc(SIZE_MAX, 2) == NULL);
     EXPECT(t, kcalloc((size_t)1 << 32, (size_t)1 << 32) == NULL);
+    EXPECT(t, kcalloc(((size_t)1 << 61) + 1, 8) == NULL); /* 8, but for the overflow */
     EXPECT(t, kcalloc(0, 16) == NULL);
     EXPECT(t, kcalloc(16, 0) == NULL);
     EXPECT(t, kmalloc_aligned(0, 16) == NULL);

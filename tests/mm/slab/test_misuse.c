@@ -109,6 +109,33 @@ static void write_after_free(void *unused)
         kmalloc(arg_bytes);
 }
 
+/* Written while it stands in a magazine; its span stays, so the flush must find it. */
+static void write_after_free_drained(void *unused)
+{
+    void *p[MANY];
+
+    (void)unused;
+    kmalloc_bulk(arg_bytes, MANY, p);
+    kfree(p[1]);
+    *(uint64_t *)p[1] ^= 1;
+    mm_drain();
+}
+
+/* Written when it is back in its span, which then goes back to the page heap. */
+static void write_after_free_retired(void *unused)
+{
+    void *p[MANY];
+
+    (void)unused;
+    kmalloc_bulk(arg_bytes, MANY, p);
+    kfree(p[1]);
+    mm_drain();
+    *(uint64_t *)p[1] ^= 1;
+    p[1] = NULL;
+    kfree_bulk(MANY, p);
+    mm_drain();
+}
+
 TEST(slab_misuse, double_free)
 {
     static const size_t sizes[] = {8, 64, 1000, 4096, 32768};
@@ -134,6 +161,8 @@ TEST(slab_misuse, double_free_with_write)
     EXPECT_PANIC(t, free_twice_written_drained, NULL, "written after it was freed, or freed twice");
     EXPECT_PANIC(t, free_twice_written_reused, NULL, "written after it was freed, or freed twice");
     EXPECT_PANIC(t, write_after_free, NULL, "written after it was freed, or freed twice");
+    EXPECT_PANIC(t, write_after_free_drained, NULL, "written after it was freed, or freed twice");
+    EXPECT_PANIC(t, write_after_free_retired, NULL, "written after it was freed, or freed twice");
 }
 
 /* ---- Addresses that are no objects ---- */
@@ -322,6 +351,7 @@ static void test_cache_misuse(struct test *t, void (*ctor)(void *))
     REQUIRE(t, two.mine != NULL && two.other != NULL);
     two.object = kmem_cache_alloc(two.mine);
     REQUIRE(t, two.object != NULL);
+    kmem_cache_free(two.other, kmem_cache_alloc(two.other)); /* so that it has a magazine */
     EXPECT_PANIC(t, free_to_other, &two, "is not an object of that cache");
     EXPECT_PANIC(t, free_to_other, &two, "in mine, slot");
     EXPECT_PANIC(t, free_kmalloced, &two, "is not an object of that cache");

@@ -1,5 +1,6 @@
 /* Spans: found by any of their addresses, given back whole, every failure unwound. */
 #include "mm/span/span.h"
+#include "kernel/cpus.h"
 #include "kernel/fault.h"
 #include "tests/test.h"
 
@@ -127,6 +128,52 @@ TEST(span, tombstones_tell_the_last_slot)
     EXPECT(t, span_destroy(span));
     EXPECT(t, span_last_slot(base, &class) && class == SPAN_CLASS_LARGE);
     EXPECT(t, !span_last_slot(base + GRANULE_BYTES, &class));
+}
+
+#define DESTROY_ROUNDS 1000u
+
+static struct destroy_race {
+    _Atomic(struct span *) span; /* release / acquire; NULL: not made yet */
+    _Atomic unsigned here;       /* CPUs that have come to this round; relaxed */
+    _Atomic unsigned destroyed;  /* by how many CPUs, all rounds; relaxed */
+} destroy_race;
+
+/* CPUs 0 and 1 destroy one span as nearly at once as they can; CPU 0 makes them. */
+static void destroy_at_once(void *unused)
+{
+    struct destroy_race *race = &destroy_race;
+
+    (void)unused;
+    for (unsigned round = 0; round < DESTROY_ROUNDS; round++) {
+        struct span *span;
+
+        if (port_cpu_id() == 0)
+            atomic_store_explicit(&race->span, span_create_large(1, 1, 0), memory_order_release);
+        while ((span = atomic_load_explicit(&race->span, memory_order_acquire)) == NULL)
+            arch_relax();
+        atomic_fetch_add_explicit(&race->here, 1, memory_order_relaxed);
+        while (atomic_load_explicit(&race->here, memory_order_relaxed) < 4 * round + 2)
+            arch_relax();
+        if (span_destroy(span))
+            atomic_fetch_add_explicit(&race->destroyed, 1, memory_order_relaxed);
+        atomic_store_explicit(&race->span, NULL, memory_order_relaxed);
+        atomic_fetch_add_explicit(&race->here, 1, memory_order_acq_rel);
+        while (atomic_load_explicit(&race->here, memory_order_acquire) < 4 * round + 4)
+            arch_relax();
+    }
+}
+
+TEST(span, destroyed_by_two_cpus_is_destroyed_once)
+{
+    if (cpus_online() < 2) {
+        test_skip(t, "needs two CPUs");
+        return;
+    }
+    atomic_store(&destroy_race.here, 0);
+    atomic_store(&destroy_race.destroyed, 0);
+    cpu_run_all(2, destroy_at_once, NULL);
+    EXPECT(t, destroy_race.destroyed == DESTROY_ROUNDS);
+    span_check_all();
 }
 
 TEST(span, slots_go_out_once)

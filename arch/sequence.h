@@ -1,0 +1,97 @@
+/*
+ * Restartable sequences: fast paths on this CPU's own data without lock, atomic or cli/sti.
+ *
+ * Contract.  A sequence is a few instructions that find this CPU's copy of a percpu variable, read
+ * it, compute, and end in one store, the commit.  On an interrupt whose saved RIP lies in a
+ * sequence, first instruction to commit, the commit not yet done, the entry code sets RIP back to
+ * the first instruction before any handler runs.  So what a sequence commits was computed from
+ * data that nothing else on its CPU has touched since, on the CPU on which the commit takes place:
+ * it is atomic against interrupt handlers, and against the thread's being stopped there and going
+ * on elsewhere.  It is not atomic against other CPUs, which may at most look.
+ *
+ * What may be in one:
+ *   - stores before the commit only of what means nothing until the commit (seq_window.h);
+ *   - no call, no stack, no change of an input register, no memory that may fault;
+ *   - a jump out of it at any point before the commit: it has done nothing, the caller takes a
+ *     slow path.
+ * NMIs do not rewind, so an NMI handler touches no data of sequences.  Nor do exceptions, which a
+ * sequence does not raise; a report shows where it was.
+ *
+ * Where they are.  A sequence is inline in a function of the linker section "restartable" (the
+ * attribute RESTARTABLE), and notes its bounds in the section "restart_table".  So most
+ * interrupts cost two comparisons.  All sequences for x86-64 stand in arch/sequence_x86.h, which
+ * both ports use; they differ in how this CPU's copy is found and in where the saved RIP is.
+ *
+ * A port without sequences, and a build with CONFIG_SEQUENCES 0, does the same in C with interrupts
+ * off.  Its slow paths and those of any port may use that C too: with interrupts off, no sequence
+ * of this CPU is under way.
+ *
+ * Source: Bershad, Redell, Ellis, "Fast mutual exclusion for uniprocessors", ASPLOS 1992; Linux
+ * rseq; TCMalloc.
+ */
+#pragma once
+
+#include "arch/arch.h"
+#include "arch/sequence_x86.h"
+#include "kernel/base/config.h"
+#include "kernel/base/seq_window.h"
+
+/* This CPU's copy of a percpu window; interrupts are off. */
+static ALWAYS_INLINE struct seq_window *sequence_window_here(struct seq_window *window)
+{
+    return (struct seq_window *)((uintptr_t)window + arch_percpu_offset());
+}
+
+/*
+ * The operations of kernel/base/seq_window.h on this CPU's copy.
+ *   window   a percpu variable or a member of one: the address of CPU 0's copy
+ *   returns  false: a miss, nothing has changed; for a take *addr is the run otherwise
+ *   context  irq; any number of instructions below 25; only in functions that are RESTARTABLE
+ */
+static ALWAYS_INLINE bool arch_window_take_one(struct seq_window *window, void **addr)
+{
+    if (CONFIG_SEQUENCES)
+        return sequence_window_take_one(window, addr);
+
+    unsigned long irq_state = arch_irq_save();
+
+    *addr = seq_window_take_one(sequence_window_here(window));
+    arch_irq_restore(irq_state);
+    return *addr != NULL;
+}
+
+static ALWAYS_INLINE bool arch_window_take_run(struct seq_window *window, size_t pages, void **addr)
+{
+    if (CONFIG_SEQUENCES)
+        return sequence_window_take_run(window, pages, addr);
+
+    unsigned long irq_state = arch_irq_save();
+
+    *addr = seq_window_take_run(sequence_window_here(window), pages);
+    arch_irq_restore(irq_state);
+    return *addr != NULL;
+}
+
+static ALWAYS_INLINE bool arch_window_give_one(struct seq_window *window, void *addr)
+{
+    if (CONFIG_SEQUENCES)
+        return sequence_window_give_one(window, addr);
+
+    unsigned long irq_state = arch_irq_save();
+    bool is_done = seq_window_give_one(sequence_window_here(window), addr);
+
+    arch_irq_restore(irq_state);
+    return is_done;
+}
+
+static ALWAYS_INLINE bool arch_window_give_run(struct seq_window *window, void *addr, size_t pages)
+{
+    if (CONFIG_SEQUENCES)
+        return sequence_window_give_run(window, addr, pages);
+
+    unsigned long irq_state = arch_irq_save();
+    bool is_done = seq_window_give_run(sequence_window_here(window), addr, pages);
+
+    arch_irq_restore(irq_state);
+    return is_done;
+}

@@ -1,0 +1,271 @@
+/*
+ * The slow ways of pages: from and to the heap, by its lock; reports and counts.
+ *
+ * A request that its CPU's window does not serve: any run in the window, at an alignment; else a
+ * run in the heap, for a small one with the rest of its block as the new window; else the same once
+ * more when all CPUs have given their windows back, and once more when shrinkers (shrink.h) have
+ * given what they can; only ordinary context may wait for these.
+ *
+ * Locks: PAGE_HEAP.
+ */
+#include "mm/page/debug.h"
+#include "mm/page/page.h"
+#include "mm/page/page_window.h"
+#include "mm/page/reserve.h"
+#include "mm/page/shrink.h"
+#include "mm/page/zero.h"
+
+PORT_STAT(page, alloc_failed);
+PORT_STAT(page, drain_retry);
+PORT_STAT(page, zero_known);
+PORT_STAT(page, zero_cleared);
+
+/* ---- Taking ---- */
+
+struct page_request {
+    size_t pages, align, limit;
+    unsigned flags;
+    bool is_zero; /* out: what was taken is known to be zero */
+};
+
+/*
+ * For a small request, a run that a window can take, if there is one: at an alignment at which it
+ * lies in one block.  A run across blocks would come from the heap and go back to it each time.
+ */
+static size_t page_find_small(struct page_heap *heap, const struct page_request *want)
+{
+    size_t page = page_reserve_find(heap, want->pages, want->align, PAGE_NONE, want->flags);
+    size_t align = want->align;
+
+    if (page == PAGE_NONE || page % PAGE_BLOCK_PAGES + want->pages <= PAGE_BLOCK_PAGES)
+        return page;
+    while (align < want->pages)
+        align *= 2;
+
+    size_t within = page_reserve_find(heap, want->pages, align, PAGE_NONE, want->flags);
+
+    return within != PAGE_NONE ? within : page;
+}
+
+static size_t page_find_large(struct page_heap *heap, const struct page_request *want)
+{
+    size_t page = page_reserve_find(heap, want->pages, want->align, want->limit, want->flags);
+
+    if (page == PAGE_NONE && page_window_heap() != NULL) {
+        page_window_return_locked();
+        page = page_reserve_find(heap, want->pages, want->align, want->limit, want->flags);
+    }
+    return page;
+}
+
+/* One try to take a run from the heap; returns its first page or PAGE_NONE. */
+static size_t page_take(struct page_heap *heap, struct page_request *want)
+{
+    bool is_small = want->pages <= PAGE_WINDOW_RUN_MAX && want->limit == PAGE_NONE;
+    unsigned long irq_state = page_heap_lock(heap);
+
+    if (is_small)
+        page_window_return_locked();
+
+    size_t page = is_small ? page_find_small(heap, want) : page_find_large(heap, want);
+
+    if (page != PAGE_NONE) {
+        if (is_small) {
+            want->is_zero = page_window_take_locked(heap, page, want->pages);
+        } else {
+            want->is_zero = page_zero_take(heap, page, want->pages);
+            page_heap_take(heap, page, want->pages);
+        }
+    }
+    page_heap_unlock(heap, irq_state);
+    return page;
+}
+
+/* From this CPU's window: for PAGE_ZERO, a run that is zero if there is one. */
+static void *page_take_window(struct page_request *want)
+{
+    if (want->pages > PAGE_WINDOW_RUN_MAX || want->limit != PAGE_NONE)
+        return NULL;
+    if ((want->flags & PAGE_ZERO) != 0) {
+        void *addr = page_window_search_zero(want->pages, want->align);
+
+        want->is_zero = addr != NULL;
+        if (addr != NULL)
+            return addr;
+    }
+    return page_window_search(want->pages, want->align);
+}
+
+static void *page_take_anywhere(struct page_request *want)
+{
+    void *addr = page_take_window(want);
+
+    if (addr != NULL)
+        return addr;
+    if (port_fault())
+        return NULL;
+
+    size_t page = page_take(&page_heap, want);
+
+    if (page == PAGE_NONE && port_can_wait()) {
+        port_stat_inc(page, drain_retry);
+        page_scavenge_hold();
+        page_drain_all();
+        page = page_take(&page_heap, want);
+        page_scavenge_release();
+    }
+    if (page == PAGE_NONE && page_shrink(want->pages))
+        page = page_take(&page_heap, want);
+    if (page == PAGE_NONE)
+        return NULL;
+    if (page_debug_is_on())
+        page_debug_alloc(page, want->pages);
+    return page_address(page);
+}
+
+NOINLINE void *page_alloc_slow(size_t pages, size_t align, size_t limit, unsigned flags)
+{
+    struct page_request want = {.pages = pages, .align = align, .limit = limit, .flags = flags};
+
+    if (pages == 0 || pages > PAGE_RUN_MAX || !is_pow2(align))
+        return NULL;
+
+    void *addr = page_take_anywhere(&want);
+
+    if (addr == NULL) {
+        port_stat_inc(page, alloc_failed);
+    } else if ((flags & PAGE_ZERO) != 0 && want.is_zero) {
+        port_stat_add(page, zero_known, pages);
+    } else if ((flags & PAGE_ZERO) != 0) {
+        port_stat_add(page, zero_cleared, pages);
+        port_zero_pages(addr, pages);
+    }
+    return addr;
+}
+
+void *page_alloc_aligned(size_t pages, size_t align_pages, uintptr_t limit, unsigned flags)
+{
+    size_t limit_page = limit == 0 || limit == UINTPTR_MAX ? PAGE_NONE : limit / PAGE_BYTES;
+
+    return page_alloc_slow(pages, align_pages, limit_page, flags);
+}
+
+/* ---- Giving back ---- */
+
+NORETURN COLD static void page_free_failed(const void *addr, size_t pages, const char *what)
+{
+    size_t page = ((uintptr_t)addr - port_direct_base()) / PAGE_BYTES;
+
+    if (page < page_heap.page_limit) {
+        const struct page_block *block = &page_heap.blocks[page / PAGE_BLOCK_PAGES];
+
+        port_print("  pages %#lx..: free %#lx, window %#lx, remote %#lx, present %#lx, joined "
+                   "%#lx, held %lu\n",
+                   ALIGN_DOWN(page, PAGE_BLOCK_PAGES), page_block_free(block),
+                   page_block_window(block), page_block_remote(block), page_block_present(block),
+                   page_block_joined(block), (unsigned long)block->holder);
+        page_owner_print(page);
+    }
+    port_panic("page_free(%p, %zu): %s", addr, pages, what);
+}
+
+/* Not one run, whole: say why and what is there. */
+NORETURN COLD static void page_free_refused(const struct page_heap *heap, const void *addr,
+                                            size_t page, size_t pages)
+{
+    struct page_run run;
+    const char *what = page_heap_fault(heap, page, pages, &run);
+
+    if (run.page != run.end)
+        port_print("page_free(%p, %zu): the run there is %p, %zu pages\n", addr, pages,
+                   page_address(run.page), run.end - run.page);
+    page_free_failed(addr, pages, what);
+}
+
+/* A free that is right is noted and its pages poisoned, before they can be anybody else's. */
+static NOINLINE void page_free_debug(const struct page_heap *heap, const void *addr, size_t page,
+                                     size_t pages)
+{
+    struct page_run run;
+
+    if (page_heap_fault(heap, page, pages, &run) != NULL)
+        page_free_refused(heap, addr, page, pages);
+    page_debug_free(page, pages);
+}
+
+/* Whether some page of a run, or the page behind it, may be in a block that a window holds. */
+static inline bool page_may_be_held(const struct page_heap *heap, size_t page, size_t pages)
+{
+    return page % PAGE_BLOCK_PAGES + pages >= PAGE_BLOCK_PAGES ||
+           page_block_is_held(&heap->blocks[page / PAGE_BLOCK_PAGES]);
+}
+
+NOINLINE void page_free_slow(void *addr, size_t pages)
+{
+    uintptr_t offset = (uintptr_t)addr - port_direct_base();
+    size_t page = offset / PAGE_BYTES;
+    struct page_heap *heap = &page_heap;
+
+    if (addr == NULL)
+        return;
+    if (!IS_ALIGNED(offset, PAGE_BYTES))
+        page_free_failed(addr, pages, "not the address of a page");
+    if (pages == 0)
+        page_free_failed(addr, pages, "no pages");
+    if (page >= heap->page_limit || pages > heap->page_limit - page)
+        page_free_failed(addr, pages, "not a page of the heap");
+
+    if (page_debug_is_on())
+        page_free_debug(heap, addr, page, pages);
+
+    unsigned long irq_state = page_heap_lock(heap);
+    bool may_be_held = page_may_be_held(heap, page, pages);
+
+    if (UNLIKELY(may_be_held))
+        page_window_publish_locked(heap, page, pages);
+    if (UNLIKELY(!page_heap_put(heap, page, pages)))
+        page_free_refused(heap, addr, page, pages);
+    if (UNLIKELY(may_be_held))
+        page_window_notify_locked(heap, page, pages);
+    page_heap_unlock(heap, irq_state);
+}
+
+/* ---- Counting and checking ---- */
+
+size_t page_free_count(void)
+{
+    unsigned long irq_state = page_heap_lock(&page_heap);
+    size_t pages =
+        page_heap.free_pages + page_heap.flight_pages + page_window_count_locked(&page_heap);
+
+    page_heap_unlock(&page_heap, irq_state);
+    return pages;
+}
+
+struct page_stats page_stats(void)
+{
+    unsigned long irq_state = page_heap_lock(&page_heap);
+    size_t window_pages = page_window_count_locked(&page_heap);
+    struct page_stats stats = {
+        .ram_pages = page_heap.present_pages,
+        .free_pages = page_heap.free_pages + page_heap.flight_pages + window_pages,
+        .window_pages = window_pages,
+        .whole_chunks = page_heap_whole_chunks(&page_heap),
+        .scavenged_pages = page_heap.scavenged_pages,
+        .largest_run = page_heap_largest_run(&page_heap),
+        .meta_bytes = page_table_bytes() + page_window_bytes(),
+        .heap_locks = page_heap.lock_count,
+        .reserved_pages = page_reserve_held_back(&page_heap),
+        .zero_pages = page_zero_count(),
+    };
+
+    page_heap_unlock(&page_heap, irq_state);
+    return stats;
+}
+
+void page_check(void)
+{
+    page_window_check(); /* first: it tells the heap what the windows hold */
+    page_heap_check(&page_heap);
+    page_zero_check(&page_heap);
+}

@@ -1,0 +1,52 @@
+/*
+ * Page windows: what page_slow.c needs of page_window.c.
+ *
+ * Each function that ends in _locked is called with the lock of the heap concerned, interrupts off.
+ */
+#pragma once
+
+#include "mm/page/page_heap.h"
+
+/* Pages in a request that a window serves. */
+#define PAGE_WINDOW_RUN_MAX ((size_t)SEQ_WINDOW_RUN_MAX)
+
+/*
+ * page_window_take_locked -- hand out the free run [page, page + pages) of the heap, and take the
+ * rest of its block as this CPU's window, which holds none now, where that may be.  True: the run is
+ * known to be zero.
+ */
+bool page_window_take_locked(struct page_heap *heap, size_t page, size_t pages);
+
+/*
+ * page_window_search -- take any run of 1 .. PAGE_WINDOW_RUN_MAX pages from this CPU's window, at a
+ * multiple of `align` pages.  NULL: it has none.  irq; takes no lock.
+ */
+void *page_window_search(size_t pages, size_t align);
+
+void *page_window_search_zero(size_t pages, size_t align); /* likewise, pages known to be zero */
+
+/* The heap of which this CPU holds a window; NULL: none.  Interrupts off. */
+struct page_heap *page_window_heap(void);
+
+/* This CPU's window, if it has one, back to its heap, which is locked. */
+void page_window_return_locked(void);
+
+/*
+ * Around page_heap_put(heap, page, pages), whose pages may be in windows: before, so that the heap
+ * knows what they say; behind, so that they know what has become remote.
+ */
+void page_window_publish_locked(struct page_heap *heap, size_t page, size_t pages);
+void page_window_notify_locked(struct page_heap *heap, size_t page, size_t pages);
+
+size_t page_window_count_locked(const struct page_heap *heap); /* its pages, free in windows */
+void page_window_check(void);                                  /* P6; nothing else running */
+size_t page_window_bytes(void);                                /* of all CPUs' windows */
+
+/* The other half of page_alloc and page_free (page_slow.c). */
+void *page_alloc_slow(size_t pages, size_t align, size_t limit, unsigned flags);
+void page_free_slow(void *addr, size_t pages);
+
+static inline void *page_address(size_t page)
+{
+    return (void *)(port_direct_base() + page * PAGE_BYTES);
+}

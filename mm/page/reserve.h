@@ -1,0 +1,29 @@
+/*
+ * Reserves: what requests without a claim to it cannot take.  (The theory stands in
+ * mm/page/reserve.c.)  Called with the heap's lock held, but page_reserve_init.
+ */
+#pragma once
+
+#include "mm/page/page_heap.h"
+
+void page_reserve_init(void); /* from the settings and the memory that there is */
+
+/*
+ * page_reserve_find -- page_heap_find, less what the request may not have.
+ *   limit, flags  as in page_alloc_aligned, the limit as a page number
+ */
+size_t page_reserve_find(struct page_heap *heap, size_t pages, size_t align, size_t limit,
+                         unsigned flags);
+
+/* Whether ordinary requests may have so many pages more. */
+bool page_reserve_has_room(const struct page_heap *heap, size_t pages);
+
+/* Free pages that ordinary requests cannot have. */
+size_t page_reserve_held_back(const struct page_heap *heap);
+
+struct page_reserve {
+    size_t pages;      /* [C] PAGE_RESERVE's: free pages that ordinary requests leave */
+    size_t low_end;    /* [C] pages [0, low_end): devices', below 16 MiB; whole chunks */
+    size_t device_end; /* [C] pages [PAGE_DMA_PAGES, device_end): devices', below 4 GiB; likewise */
+};
+extern struct page_reserve page_reserve; /* constant after page_reserve_init */

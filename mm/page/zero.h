@@ -1,0 +1,46 @@
+/*
+ * Zero pages: which free pages are known to be zero, and making more of them on idle CPUs.  (The
+ * theory stands in mm/page/zero.c.)
+ *
+ * page_block.zero says it of pages in the heap, a word of the window of those in a CPU's window.
+ * Invariant, tested by page_check:
+ *   P9  a page that is known to be zero is free; those in the heap are page_zero_count()
+ * The functions below are called with the heap's lock held.
+ */
+#pragma once
+
+#include "mm/page/page_heap.h"
+
+void page_zero_init(void); /* the share that idle CPUs may zero, from the size of memory */
+
+/* Free pages in the heap that are known to be zero from now on; others of the run are ignored. */
+void page_zero_note(struct page_heap *heap, size_t page, size_t pages);
+
+/*
+ * page_zero_take -- free pages are about to be handed out: forget what is known of them.
+ *   returns  true if all of the run were zero
+ */
+bool page_zero_take(struct page_heap *heap, size_t page, size_t pages);
+
+/*
+ * A block goes into a window: take gives its zero pages, of which the heap then knows nothing.  It
+ * has come back: give says which of its pages are zero, all of them free in the heap.
+ */
+uint64_t page_zero_take_block(struct page_heap *heap, size_t index);
+void page_zero_give_block(struct page_heap *heap, size_t index, uint64_t zero);
+
+size_t page_zero_count(void); /* pages known to be zero, windows' not counted; any context */
+size_t page_zero_limit(void); /* idle CPUs zero no more when there are so many */
+bool page_zero_ahead(void);   /* a piece of idle work: true: there is more to do; ordinary */
+
+void page_zero_check(const struct page_heap *heap); /* P9; nothing else running */
+
+static inline uint64_t page_block_zero(const struct page_block *block)
+{
+    return atomic_load_explicit(&block->zero, memory_order_relaxed);
+}
+
+static inline void page_block_write_zero(struct page_block *block, uint64_t bits)
+{
+    atomic_store_explicit(&block->zero, bits, memory_order_relaxed);
+}

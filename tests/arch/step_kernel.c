@@ -1,0 +1,20 @@
+/* One instruction at a time: the debug trap that RFLAGS.TF raises after each. */
+#include "tests/arch/step.h"
+#include "arch/x86_64/trap.h"
+
+static void (*step_before)(uintptr_t pc); /* boot CPU's; constant during a run */
+
+static void step_on_trap(struct trap_frame *frame)
+{
+    step_before(frame->rip);
+}
+
+void step_run(void (*fn)(void *arg), void *arg, void (*before)(uintptr_t pc))
+{
+    step_before = before;
+    trap_on_step = step_on_trap;
+    __asm__ volatile("pushfq\n\torq $0x100, (%%rsp)\n\tpopfq" : : : "memory", "cc");
+    fn(arg);
+    __asm__ volatile("pushfq\n\tandq $~0x100, (%%rsp)\n\tpopfq" : : : "memory", "cc");
+    trap_on_step = NULL;
+}

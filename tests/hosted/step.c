@@ -1,0 +1,38 @@
+/*
+ * One instruction at a time: the SIGTRAP that the trap flag raises after each.  Signals stay blocked
+ * in its handler, so an IPI that it sends arrives as it returns, at the instruction to be run.
+ */
+#define _GNU_SOURCE
+#include "tests/arch/step.h"
+#include <signal.h>
+#include <ucontext.h>
+
+static void (*step_before)(uintptr_t pc); /* constant during a run */
+
+static void step_on_signal(int signal, siginfo_t *info, void *context)
+{
+    (void)signal, (void)info;
+    step_before((uintptr_t)((ucontext_t *)context)->uc_mcontext.gregs[REG_RIP]);
+}
+
+/* The pushes stay clear of what the compiler keeps below the stack pointer. */
+void step_run(void (*fn)(void *arg), void *arg, void (*before)(uintptr_t pc))
+{
+    struct sigaction action = {.sa_sigaction = step_on_signal, .sa_flags = SA_SIGINFO}, old;
+
+    sigfillset(&action.sa_mask);
+    sigaction(SIGTRAP, &action, &old);
+    step_before = before;
+    __asm__ volatile("leaq -128(%%rsp), %%rsp\n\tpushfq\n\torq $0x100, (%%rsp)\n\tpopfq\n\t"
+                     "leaq 128(%%rsp), %%rsp"
+                     :
+                     :
+                     : "memory", "cc");
+    fn(arg);
+    __asm__ volatile("leaq -128(%%rsp), %%rsp\n\tpushfq\n\tandq $~0x100, (%%rsp)\n\tpopfq\n\t"
+                     "leaq 128(%%rsp), %%rsp"
+                     :
+                     :
+                     : "memory", "cc");
+    sigaction(SIGTRAP, &old, NULL);
+}

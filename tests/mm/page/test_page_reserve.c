@@ -1,0 +1,158 @@
+/* Reserves: what is left for devices and for PAGE_RESERVE when ordinary requests have had all. */
+#include "mm/page/page.h"
+#include "mm/page/reserve.h"
+#include "kernel/fault.h"
+#include "tests/test.h"
+
+/* Runs in a chain through their first words. */
+struct chain {
+    struct chain *next;
+    size_t pages;
+};
+
+static size_t chain_free(struct chain *chain)
+{
+    size_t pages = 0;
+
+    while (chain != NULL) {
+        struct chain *next = chain->next;
+
+        pages += chain->pages;
+        page_free(chain, chain->pages);
+        chain = next;
+    }
+    return pages;
+}
+
+/* All that such requests get, in runs as long as there are; *pages: how much. */
+static struct chain *take_all(uintptr_t limit, unsigned flags, size_t *pages)
+{
+    struct chain *chain = NULL;
+
+    *pages = 0;
+    for (size_t want = page_free_count(); want > 0;) {
+        struct chain *run = page_alloc_aligned(want, 1, limit, flags);
+
+        if (run == NULL) {
+            want /= 2;
+            continue;
+        }
+        *run = (struct chain){chain, want};
+        chain = run;
+        *pages += want;
+    }
+    return chain;
+}
+
+static bool is_below(const void *run, size_t pages, uintptr_t limit)
+{
+    return run != NULL && (uintptr_t)run + pages * PAGE_BYTES - port_direct_base() <= limit;
+}
+
+TEST(page_reserve, sizes_make_sense)
+{
+    size_t device = page_reserve.device_end - PAGE_DMA_PAGES;
+
+    EXPECT(t, IS_ALIGNED(page_reserve.low_end, CHUNK_PAGES) && IS_ALIGNED(device, CHUNK_PAGES));
+    EXPECT(t, page_reserve.low_end <= PAGE_DMA_PAGES);
+    EXPECT(t, page_reserve.device_end <= PAGE_DEVICE_BYTES / PAGE_BYTES);
+    EXPECT(t, device == 0 || page_heap.page_limit > PAGE_DEVICE_BYTES / PAGE_BYTES);
+    if (port_setting_dmareserve() == PORT_SETTING_AUTO &&
+        port_setting_reserve() == PORT_SETTING_AUTO)
+        EXPECT(t, page_stats().reserved_pages <= page_stats().ram_pages / 16);
+}
+
+TEST(page_reserve, serves_when_the_rest_is_full)
+{
+    size_t all = page_free_count(), pages;
+    struct chain *ordinary = take_all(0, 0, &pages);
+
+    EXPECT(t, page_alloc(1, 0) == NULL && page_alloc(1, PAGE_ZERO) == NULL);
+    EXPECT(t, page_free_count() == all - pages);
+    EXPECT(t, page_free_count() == page_stats().reserved_pages);
+    if (page_reserve.low_end > CHUNK_PAGES) {
+        void *low = page_alloc_aligned(64, 16, MM_DMA_BYTES, 0);
+        void *device = page_alloc_aligned(64, 1, PAGE_DEVICE_BYTES, PAGE_ZERO);
+
+        EXPECT(t, is_below(low, 64, MM_DMA_BYTES) && is_below(device, 64, PAGE_DEVICE_BYTES));
+        page_free(low, 64);
+        page_free(device, 64);
+    }
+    if (page_reserve.pages > 0) {
+        void *reserved = page_alloc(1, PAGE_RESERVE);
+
+        EXPECT(t, reserved != NULL && page_alloc(1, 0) == NULL);
+        page_free(reserved, 1);
+    }
+    EXPECT(t, page_free_count() == all - pages);
+    EXPECT(t, chain_free(ordinary) == pages);
+    EXPECT(t, page_free_count() == all);
+    page_check();
+}
+
+/* Each takes its own part to the last page, and no more. */
+TEST(page_reserve, claims_do_not_mix)
+{
+    size_t ordinary_pages, device_pages, reserve_pages;
+    struct chain *ordinary = take_all(0, 0, &ordinary_pages);
+    struct chain *device = take_all(PAGE_DEVICE_BYTES, 0, &device_pages);
+
+    EXPECT(t, page_free_count() == page_reserve.pages);
+
+    struct chain *reserve = take_all(0, PAGE_RESERVE, &reserve_pages);
+
+    EXPECT(t, reserve_pages == page_reserve.pages && page_free_count() == 0);
+    EXPECT(t, page_alloc(1, PAGE_RESERVE) == NULL);
+    EXPECT(t, page_alloc_aligned(1, 1, MM_DMA_BYTES, PAGE_RESERVE) == NULL);
+    EXPECT(t, chain_free(device) == device_pages);
+
+    /* What devices gave back is not for others. */
+    EXPECT(t, page_alloc(1, 0) == NULL && page_alloc(1, PAGE_RESERVE) == NULL);
+    chain_free(reserve);
+    chain_free(ordinary);
+    page_check();
+}
+
+/* The windows of CPUs do not eat into it either: page by page as run by run. */
+TEST(page_reserve, single_pages_stop_where_runs_do)
+{
+    size_t all = page_free_count(), pages, count = 0;
+    struct chain *ordinary = take_all(0, 0, &pages), *last = ordinary;
+
+    REQUIRE(t, ordinary != NULL);
+    ordinary = last->next;
+    page_free(last, last->pages);
+    for (last = NULL;; count++) {
+        struct chain *page = page_alloc(1, 0);
+
+        if (page == NULL)
+            break;
+        *page = (struct chain){last, 1};
+        last = page;
+    }
+    EXPECT(t, page_free_count() == all - pages);
+    chain_free(last);
+    chain_free(ordinary);
+    EXPECT(t, count > 0 && page_free_count() == all);
+}
+
+TEST(page_reserve, every_acquisition_can_fail)
+{
+    static const struct {
+        uintptr_t limit;
+        unsigned flags;
+    } requests[] = {{0, PAGE_RESERVE}, {MM_DMA_BYTES, 0}, {PAGE_DEVICE_BYTES, PAGE_ZERO}};
+
+    for (size_t i = 0; i < ARRAY_COUNT(requests); i++)
+        for (unsigned nth = 1; nth <= 2; nth++) {
+            size_t before = page_free_count();
+
+            fault_fail_nth(nth);
+            void *run = page_alloc_aligned(3, 1, requests[i].limit, requests[i].flags);
+            bool has_fired = fault_disarm();
+
+            EXPECT(t, has_fired == (nth == 1) && (run == NULL) == has_fired);
+            page_free(run, 3);
+            EXPECT(t, page_free_count() == before);
+        }
+}
