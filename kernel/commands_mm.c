@@ -6,6 +6,7 @@
 #include "kernel/base/string.h"
 #include "kernel/command.h"
 #include "kernel/lock.h"
+#include "kernel/nodes.h"
 #include "kernel/panic.h"
 #include "kernel/print.h"
 #include "mm/mm.h"
@@ -46,6 +47,23 @@ static int commands_mem(int argc, char **argv)
     return 0;
 }
 COMMAND(mem, "", "where memory is", commands_mem);
+
+static int commands_nodes(int argc, char **argv)
+{
+    (void)argc, (void)argv;
+    nodes_report();
+    printk("  %4s %12s %12s %12s %12s\n", "node", "usable KiB", "free KiB", "longest KiB",
+           "whole chunks");
+    for (unsigned node = 0; node < node_count(); node++) {
+        struct page_stats stats = page_node_stats(node);
+
+        printk("  %4u %12zu %12zu %12zu %12zu\n", node, stats.ram_pages * PAGE_BYTES / KIB,
+               stats.free_pages * PAGE_BYTES / KIB, stats.largest_run * PAGE_BYTES / KIB,
+               stats.whole_chunks);
+    }
+    return 0;
+}
+COMMAND(nodes, "", "memory and CPUs by node", commands_nodes);
 
 /* The span that holds one address. */
 static int commands_span_at(const char *text)

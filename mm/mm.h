@@ -18,6 +18,7 @@
  *   granule   8 KiB, two pages; spans start on a granule and are whole granules
  *   chunk     512 pages = 2 MiB: the leaf of the page heap's radix tree
  *   arena     64 MiB, aligned: the unit in which tables are mapped
+ *   node      memory and CPUs that are near each other; each has a page heap of its own
  *   span      a run of granules with one purpose
  *   slot      an equal piece of a span; an object is a slot in use
  *   magazine  this CPU's array of free slots of one span class

@@ -7,6 +7,8 @@ for machine in "hosted-thread 4" "hosted-thread 2" "hosted-address 8" "hosted-ad
     variant=${machine% *} cpus=${machine#* }
     echo "$variant-$cpus-cpus 300 build/$variant/tests cpus=$cpus"
 done
+echo "hosted-thread-4-cpus-3-nodes 300 build/hosted-thread/tests cpus=4 nodes=3 page*"
+echo "hosted-4-cpus-3-nodes 300 build/hosted/tests cpus=4 nodes=3"
 for variant in hosted-thread hosted-address hosted; do
     echo "$variant-lifecycle 120 build/$variant/lifecycle"
 done
@@ -22,6 +24,7 @@ done
 echo "qemu-scavenge 300 tests/qemu/scavenge.sh"
 echo "qemu-panics 300 tests/qemu/panics.sh"
 echo "qemu-refusals 300 tests/qemu/refusals.sh"
+echo "qemu-numa 300 tests/qemu/numa.sh"
 for target in tests/fuzz/fuzz_*.c; do
     name=$(basename "$target" .c)
     echo "$name 120 tests/fuzz/run.sh build/fuzz/${name#fuzz_} -runs=200000"

@@ -59,6 +59,9 @@ struct page_stats {
 };
 struct page_stats page_stats(void);
 
+/* Of one node's memory, 0 .. port_node_count() - 1; meta_bytes is 0. */
+struct page_stats page_node_stats(unsigned node);
+
 /*
  * page_scavenge_start -- from now on idle CPUs give free memory back by port_release_pages; see
  * mm/page/scavenge.c.

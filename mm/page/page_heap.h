@@ -1,7 +1,7 @@
 /*
  * A page heap: bitmaps and the tree of summaries over them, for pages that are numbers.  Nothing
  * here touches the pages themselves, so tests build heaps over memory that does not exist.  The
- * kernel has one, `page_heap`, behind mm/page/page.h; the theory stands in page_heap.c.
+ * kernel has one for each node (nodes.h), behind mm/page/page.h; the theory stands in page_heap.c.
  */
 #pragma once
 
@@ -49,6 +49,13 @@ struct page_block {
     _Atomic uint64_t holder;    /* [A] CPU + 1 whose window this is, 0: none; likewise */
 };
 
+/* What requests without a claim to it cannot take (reserve.h). */
+struct page_reserve {
+    size_t pages;      /* PAGE_RESERVE's: free pages that ordinary requests leave */
+    size_t low_end;    /* pages [0, low_end): devices', below 16 MiB; whole chunks */
+    size_t device_end; /* pages [PAGE_DMA_PAGES, device_end): devices', below 4 GiB; likewise */
+};
+
 /*
  * Lock letters: [C] constant once placed; [L] lock.
  *
@@ -75,11 +82,14 @@ struct page_heap {
     size_t scavenged_pages;              /* [L] P8 */
     size_t flight_pages;                 /* [L] taken by the scavenger, and soon free again */
     uint64_t lock_count;                 /* [L] acquisitions of the lock */
+    struct page_reserve reserve;         /* [C] after start-up */
+    _Atomic size_t zero_pages;           /* [L] known to be zero (zero.h); read by any, relaxed */
+    size_t zero_limit;                   /* [C] after start-up: idle CPUs clear no more than that */
+    size_t zero_cursor;                  /* [L] block that they look at next; 0: from the lowest */
 };
 
-/* The kernel's heap, and what its tables take, page tables included. */
-extern struct page_heap page_heap;
-size_t page_table_bytes(void);
+size_t page_table_bytes(
+    void); /* what the tables of the kernel's heaps take, page tables included */
 
 /*
  * page_heap_shape -- decide the height of the tree and the sizes of the tables.

@@ -1,6 +1,6 @@
 /*
- * Opening the page heap: its tables, backed for the arenas that have usable memory, then the
- * memory itself.
+ * Opening the page heaps: their tables, backed for the arenas in which a node has usable memory,
+ * then the memory itself.
  *
  * All ranges' tables are taken from the early allocator first, which shrinks the ranges; then it
  * is closed, and what is left of them is the heap's.  Both go by arenas, chunks and words, so the
@@ -10,11 +10,9 @@
 
 #include "mm/page/debug.h"
 #include "mm/page/early.h"
-#include "mm/page/page_heap.h"
+#include "mm/page/nodes.h"
 #include "mm/page/reserve.h"
 #include "mm/page/zero.h"
-
-struct page_heap page_heap = {.lock = PORT_LOCK_INIT(PAGE_HEAP)};
 
 static size_t page_table_pages; /* backing the tables, page tables included; constant after init */
 
@@ -38,19 +36,20 @@ static void page_table_back(void *table, size_t entry_bytes, size_t first, size_
     CHECK(port_table_commit((void *)from, to - from, page_take_early));
 }
 
-/* Back what the tables say about the arenas that [base, base + bytes) touches. */
-static void page_back_arenas(uint64_t base, uint64_t bytes)
+/* Back what a heap's tables say about the arenas that [page, page + pages) touches. */
+static size_t page_back_arenas(struct page_heap *heap, size_t page, size_t pages)
 {
-    size_t first = ALIGN_DOWN(base, ARENA_BYTES) / PAGE_BYTES;
-    size_t end = ALIGN_UP(base + bytes, ARENA_BYTES) / PAGE_BYTES;
+    size_t first = ALIGN_DOWN(page, PAGE_ARENA_PAGES);
+    size_t end = ALIGN_UP(page + pages, PAGE_ARENA_PAGES);
 
-    page_table_back(page_heap.blocks, sizeof(struct page_block), first / PAGE_BLOCK_PAGES,
+    page_table_back(heap->blocks, sizeof(struct page_block), first / PAGE_BLOCK_PAGES,
                     end / PAGE_BLOCK_PAGES);
-    for (unsigned level = 0; level <= page_heap.top; level++)
-        page_table_back(page_heap.levels[level], sizeof(struct summary),
+    for (unsigned level = 0; level <= heap->top; level++)
+        page_table_back(heap->levels[level], sizeof(struct summary),
                         first >> page_level_shift(level),
                         ((end - 1) >> page_level_shift(level)) + 1);
     page_debug_back(first, end - first);
+    return pages;
 }
 
 static void *page_table_reserve(size_t bytes)
@@ -62,73 +61,109 @@ static void *page_table_reserve(size_t bytes)
     return table;
 }
 
+/* Pages become the heap's, and free; returns how many. */
+static size_t page_add(struct page_heap *heap, size_t page, size_t pages)
+{
+    unsigned long irq_state = page_heap_lock(heap);
+
+    page_debug_add(page, pages);
+    page_heap_add(heap, page, pages);
+    page_heap_unlock(heap, irq_state);
+    return pages;
+}
+
+/* At start-up they may be known to be zero. */
+static size_t page_add_fresh(struct page_heap *heap, size_t page, size_t pages)
+{
+    page_add(heap, page, pages);
+    if (PORT_FRESH_IS_ZERO && !page_debug_poisons()) {
+        unsigned long irq_state = page_heap_lock(heap);
+
+        page_zero_note(heap, page, pages);
+        page_heap_unlock(heap, irq_state);
+    }
+    return pages;
+}
+
+/* For the whole pages of [base, base + bytes), node by node; returns the sum of what fn returns. */
+static size_t page_for_nodes(uint64_t base, uint64_t bytes,
+                             size_t (*fn)(struct page_heap *heap, size_t page, size_t pages))
+{
+    size_t end = (base + bytes) / PAGE_BYTES, sum = 0;
+
+    for (size_t page = ALIGN_UP(base, PAGE_BYTES) / PAGE_BYTES; page < end;) {
+        size_t node_end;
+        unsigned node = page_node_of(page, &node_end);
+        size_t pages = MIN(end, node_end) - page;
+
+        sum += fn(&page_heaps[node], page, pages);
+        page += pages;
+    }
+    return sum;
+}
+
+static void page_heaps_place(size_t page_limit)
+{
+    for (unsigned node = 0; node < port_node_count(); node++) {
+        struct page_heap *heap = &page_heaps[node];
+
+        page_heap_shape(heap, page_limit);
+        page_heap_place(heap, page_table_reserve(page_heap_blocks_bytes(heap)),
+                        page_table_reserve(page_heap_summaries_bytes(heap)));
+    }
+}
+
 void page_heap_init(void)
 {
     size_t count;
     const struct mm_range *ranges = early_ranges(&count);
 
     CHECK(count > 0);
-    page_heap_shape(&page_heap,
-                    (ranges[count - 1].base + ranges[count - 1].bytes + PAGE_BYTES - 1) /
-                        PAGE_BYTES);
-    page_heap_place(&page_heap, page_table_reserve(page_heap_blocks_bytes(&page_heap)),
-                    page_table_reserve(page_heap_summaries_bytes(&page_heap)));
-    page_debug_init(page_heap.page_limit);
+    page_nodes_init();
+    page_heaps_place((ranges[count - 1].base + ranges[count - 1].bytes + PAGE_BYTES - 1) /
+                     PAGE_BYTES);
+    page_debug_init(page_heaps[0].page_limit);
     for (size_t i = 0; i < count; i++) {
         struct mm_range range = ranges[i]; /* what backs it may come from itself */
 
-        if (range.bytes > 0)
-            page_back_arenas(range.base, range.bytes);
+        page_for_nodes(range.base, range.bytes, page_back_arenas);
     }
 
     ranges = early_close(&count);
-
-    unsigned long irq_state = page_heap_lock(&page_heap);
-
-    for (size_t i = 0; i < count; i++) {
-        size_t page = ranges[i].base / PAGE_BYTES, pages = ranges[i].bytes / PAGE_BYTES;
-
-        if (pages == 0)
-            continue;
-        page_debug_add(page, pages);
-        page_heap_add(&page_heap, page, pages);
-        if (PORT_FRESH_IS_ZERO && !page_debug_poisons())
-            page_zero_note(&page_heap, page, pages);
-    }
-    page_heap_unlock(&page_heap, irq_state);
+    for (size_t i = 0; i < count; i++)
+        page_for_nodes(ranges[i].base, ranges[i].bytes, page_add_fresh);
     page_reserve_init();
     page_zero_init();
 }
 
-/* Whether a page of the arena has ever been the heap's, so that all tables cover it. */
-static bool page_arena_is_backed(size_t arena)
+/* Whether a page of the arena has ever been the heap's, so that all its tables cover it. */
+static bool page_arena_is_backed(const struct page_heap *heap, size_t arena)
 {
     size_t blocks = PAGE_ARENA_PAGES / PAGE_BLOCK_PAGES;
 
     for (size_t i = 0; i < blocks; i++)
-        if (page_block_present(&page_heap.blocks[arena * blocks + i]) != 0)
+        if (page_block_present(&heap->blocks[arena * blocks + i]) != 0)
             return true;
     return false;
 }
 
-size_t page_heap_give(uint64_t base, uint64_t bytes)
+/* What of [first, first + pages) lies in arenas that had memory at page_heap_init; how much. */
+static size_t page_give(struct page_heap *heap, size_t first, size_t pages)
 {
-    size_t first = ALIGN_UP(base, PAGE_BYTES) / PAGE_BYTES;
-    size_t end = MIN((base + bytes) / PAGE_BYTES, page_heap.page_limit);
-    size_t given = 0;
-    unsigned long irq_state = page_heap_lock(&page_heap);
+    size_t end = MIN(first + pages, heap->page_limit), given = 0;
 
     for (size_t page = first; page < end;) {
         size_t arena = page / PAGE_ARENA_PAGES;
-        size_t pages = MIN((arena + 1) * PAGE_ARENA_PAGES, end) - page;
+        size_t part = MIN((arena + 1) * PAGE_ARENA_PAGES, end) - page;
 
-        if (page_arena_is_backed(arena)) {
-            page_debug_add(page, pages);
-            page_heap_add(&page_heap, page, pages);
-            given += pages;
-        }
-        page += pages;
+        if (page_arena_is_backed(heap, arena))
+            given += page_add(heap, page, part);
+        page += part;
     }
-    page_heap_unlock(&page_heap, irq_state);
     return given;
+}
+
+size_t page_heap_give(uint64_t base, uint64_t bytes)
+{
+    return page_for_nodes(base, bytes, page_give);
 }

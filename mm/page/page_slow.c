@@ -9,6 +9,7 @@
  * Locks: PAGE_HEAP.
  */
 #include "mm/page/debug.h"
+#include "mm/page/nodes.h"
 #include "mm/page/page.h"
 #include "mm/page/page_window.h"
 #include "mm/page/reserve.h"
@@ -51,17 +52,21 @@ static size_t page_find_large(struct page_heap *heap, const struct page_request 
 {
     size_t page = page_reserve_find(heap, want->pages, want->align, want->limit, want->flags);
 
-    if (page == PAGE_NONE && page_window_heap() != NULL) {
+    if (page == PAGE_NONE && page_window_heap() == heap) {
         page_window_return_locked();
         page = page_reserve_find(heap, want->pages, want->align, want->limit, want->flags);
     }
     return page;
 }
 
-/* One try to take a run from the heap; returns its first page or PAGE_NONE. */
-static size_t page_take(struct page_heap *heap, struct page_request *want)
+/* Take a run from one heap: its first page, or PAGE_NONE.  Interrupts are off. */
+static size_t page_take_from(struct page_heap *heap, struct page_request *want)
 {
     bool is_small = want->pages <= PAGE_WINDOW_RUN_MAX && want->limit == PAGE_NONE;
+
+    if (is_small && page_window_heap() != heap)
+        page_drain_this_cpu(NULL);
+
     unsigned long irq_state = page_heap_lock(heap);
 
     if (is_small)
@@ -78,6 +83,19 @@ static size_t page_take(struct page_heap *heap, struct page_request *want)
         }
     }
     page_heap_unlock(heap, irq_state);
+    return page;
+}
+
+/* One try, from the nearest node that has such a run; its first page, or PAGE_NONE. */
+static size_t page_take(struct page_request *want)
+{
+    unsigned long irq_state = port_irq_save();
+    unsigned node = port_cpu_node(port_cpu_id());
+    size_t page = PAGE_NONE;
+
+    for (unsigned nth = 0; nth < port_node_count() && page == PAGE_NONE; nth++)
+        page = page_take_from(page_node_near(node, nth), want);
+    port_irq_restore(irq_state);
     return page;
 }
 
@@ -105,17 +123,17 @@ static void *page_take_anywhere(struct page_request *want)
     if (port_fault())
         return NULL;
 
-    size_t page = page_take(&page_heap, want);
+    size_t page = page_take(want);
 
     if (page == PAGE_NONE && port_can_wait()) {
         port_stat_inc(page, drain_retry);
         page_scavenge_hold();
         page_drain_all();
-        page = page_take(&page_heap, want);
+        page = page_take(want);
         page_scavenge_release();
     }
     if (page == PAGE_NONE && page_shrink(want->pages))
-        page = page_take(&page_heap, want);
+        page = page_take(want);
     if (page == PAGE_NONE)
         return NULL;
     if (page_debug_is_on())
@@ -156,8 +174,8 @@ NORETURN COLD static void page_free_failed(const void *addr, size_t pages, const
 {
     size_t page = ((uintptr_t)addr - port_direct_base()) / PAGE_BYTES;
 
-    if (page < page_heap.page_limit) {
-        const struct page_block *block = &page_heap.blocks[page / PAGE_BLOCK_PAGES];
+    if (page < page_heaps[0].page_limit) {
+        const struct page_block *block = &page_heap_of(page)->blocks[page / PAGE_BLOCK_PAGES];
 
         port_print("  pages %#lx..: free %#lx, window %#lx, remote %#lx, present %#lx, joined "
                    "%#lx, held %lu\n",
@@ -204,7 +222,7 @@ NOINLINE void page_free_slow(void *addr, size_t pages)
 {
     uintptr_t offset = (uintptr_t)addr - port_direct_base();
     size_t page = offset / PAGE_BYTES;
-    struct page_heap *heap = &page_heap;
+    struct page_heap *heap = page_heap_of(page);
 
     if (addr == NULL)
         return;
@@ -234,38 +252,64 @@ NOINLINE void page_free_slow(void *addr, size_t pages)
 
 size_t page_free_count(void)
 {
-    unsigned long irq_state = page_heap_lock(&page_heap);
-    size_t pages =
-        page_heap.free_pages + page_heap.flight_pages + page_window_count_locked(&page_heap);
+    size_t pages = 0;
 
-    page_heap_unlock(&page_heap, irq_state);
+    for (unsigned node = 0; node < port_node_count(); node++) {
+        struct page_heap *heap = &page_heaps[node];
+        unsigned long irq_state = page_heap_lock(heap);
+
+        pages += heap->free_pages + heap->flight_pages + page_window_count_locked(heap);
+        page_heap_unlock(heap, irq_state);
+    }
     return pages;
+}
+
+struct page_stats page_node_stats(unsigned node)
+{
+    struct page_heap *heap = &page_heaps[node];
+    unsigned long irq_state = page_heap_lock(heap);
+    size_t window_pages = page_window_count_locked(heap);
+    struct page_stats stats = {
+        .ram_pages = heap->present_pages,
+        .free_pages = heap->free_pages + heap->flight_pages + window_pages,
+        .window_pages = window_pages,
+        .whole_chunks = page_heap_whole_chunks(heap),
+        .scavenged_pages = heap->scavenged_pages,
+        .largest_run = page_heap_largest_run(heap),
+        .heap_locks = heap->lock_count,
+        .reserved_pages = page_reserve_held_back(heap),
+        .zero_pages = page_zero_count(heap),
+    };
+
+    page_heap_unlock(heap, irq_state);
+    return stats;
 }
 
 struct page_stats page_stats(void)
 {
-    unsigned long irq_state = page_heap_lock(&page_heap);
-    size_t window_pages = page_window_count_locked(&page_heap);
-    struct page_stats stats = {
-        .ram_pages = page_heap.present_pages,
-        .free_pages = page_heap.free_pages + page_heap.flight_pages + window_pages,
-        .window_pages = window_pages,
-        .whole_chunks = page_heap_whole_chunks(&page_heap),
-        .scavenged_pages = page_heap.scavenged_pages,
-        .largest_run = page_heap_largest_run(&page_heap),
-        .meta_bytes = page_table_bytes() + page_window_bytes(),
-        .heap_locks = page_heap.lock_count,
-        .reserved_pages = page_reserve_held_back(&page_heap),
-        .zero_pages = page_zero_count(),
-    };
+    struct page_stats sum = {.meta_bytes = page_table_bytes() + page_window_bytes()};
 
-    page_heap_unlock(&page_heap, irq_state);
-    return stats;
+    for (unsigned node = 0; node < port_node_count(); node++) {
+        struct page_stats stats = page_node_stats(node);
+
+        sum.ram_pages += stats.ram_pages;
+        sum.free_pages += stats.free_pages;
+        sum.window_pages += stats.window_pages;
+        sum.whole_chunks += stats.whole_chunks;
+        sum.scavenged_pages += stats.scavenged_pages;
+        sum.largest_run = MAX(sum.largest_run, stats.largest_run);
+        sum.heap_locks += stats.heap_locks;
+        sum.reserved_pages += stats.reserved_pages;
+        sum.zero_pages += stats.zero_pages;
+    }
+    return sum;
 }
 
 void page_check(void)
 {
-    page_window_check(); /* first: it tells the heap what the windows hold */
-    page_heap_check(&page_heap);
-    page_zero_check(&page_heap);
+    page_window_check(); /* first: it tells the heaps what the windows hold */
+    for (unsigned node = 0; node < port_node_count(); node++) {
+        page_heap_check(&page_heaps[node]);
+        page_zero_check(&page_heaps[node]);
+    }
 }

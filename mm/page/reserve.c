@@ -20,7 +20,7 @@
  * PAGE_RESERVE.  The collector and a growing stack cannot wait for memory to come free.  Ordinary
  * requests, of devices too, leave reserve= bytes of ordinary memory (by default 1/256 of memory, at
  * most 4 MiB); requests with PAGE_RESERVE have these too.  It is a number, not a place: they want
- * single pages.
+ * single pages.  Each node keeps its share of it, by its memory.
  *
  * What ordinary memory has left is free_pages less the free pages among devices'.  Those are only
  * counted, word by word, when free_pages is so low that it matters.
@@ -29,6 +29,7 @@
  */
 #include "mm/page/reserve.h"
 
+#include "mm/page/nodes.h"
 #include "mm/page/page.h"
 
 #define RESERVE_DEVICE_PAGES (PAGE_DEVICE_BYTES / PAGE_BYTES) /* number above the last in reach */
@@ -38,8 +39,6 @@
 #define RESERVE_DEVICE_FACTOR   8u
 #define RESERVE_PAGES_SHARE     256u /* of memory */
 #define RESERVE_PAGES_BYTES_MAX (4 * MIB)
-
-struct page_reserve page_reserve = {.device_end = PAGE_DMA_PAGES};
 
 /* Free pages among [page, end), whole blocks. */
 static size_t reserve_count(const struct page_heap *heap, size_t page, size_t end)
@@ -53,78 +52,90 @@ static size_t reserve_count(const struct page_heap *heap, size_t page, size_t en
 }
 
 /*
- * Where a part ends that starts at `page` and has `want` free pages: at a chunk, at or below `end`.
- * A chunk that would make it more than twice as large is left out.
+ * Where a part ends that starts at `page` and has *want free pages: at a chunk, at or below `end`.
+ * A chunk that would make it more than twice as large is left out.  A heap without memory there has
+ * no part.  *want: what is still wanted, of other nodes.
  */
-static size_t reserve_end(const struct page_heap *heap, size_t page, size_t end, size_t want)
+static size_t reserve_end(const struct page_heap *heap, size_t page, size_t end, size_t *want)
 {
-    size_t have = 0;
+    size_t start = page, have = 0;
 
-    while (page < end && have < want) {
-        have += reserve_count(heap, page, page + CHUNK_PAGES);
-        if (have > 2 * want)
+    while (page < end && have < *want) {
+        size_t more = reserve_count(heap, page, page + CHUNK_PAGES);
+
+        if (have + more > 2 * *want)
             break;
+        have += more;
         page += CHUNK_PAGES;
     }
-    return page;
+    *want -= MIN(*want, have);
+    return have > 0 ? page : start;
 }
 
 void page_reserve_init(void)
 {
-    struct page_heap *heap = &page_heap;
-    size_t memory = heap->present_pages * PAGE_BYTES;
-    uint64_t device = port_setting_dmareserve(), emergency = port_setting_reserve();
+    size_t memory = page_nodes_memory() * PAGE_BYTES;
+    uint64_t low = port_setting_dmareserve(), emergency = port_setting_reserve();
 
-    if (device == PORT_SETTING_AUTO)
-        device = MIN(memory / RESERVE_LOW_SHARE, RESERVE_LOW_BYTES_MAX);
+    if (low == PORT_SETTING_AUTO)
+        low = MIN(memory / RESERVE_LOW_SHARE, RESERVE_LOW_BYTES_MAX);
     if (emergency == PORT_SETTING_AUTO)
         emergency = MIN(memory / RESERVE_PAGES_SHARE, RESERVE_PAGES_BYTES_MAX);
-    device = MIN(device, memory) / PAGE_BYTES;
+    low = MIN(low, memory) / PAGE_BYTES;
+    emergency = MIN(emergency, memory) / PAGE_BYTES;
 
-    unsigned long irq_state = page_heap_lock(heap);
+    size_t device = low * RESERVE_DEVICE_FACTOR;
 
-    page_reserve.pages = MIN(emergency, memory) / PAGE_BYTES;
-    page_reserve.low_end = reserve_end(heap, 0, PAGE_DMA_PAGES, device);
-    if (heap->page_limit > RESERVE_DEVICE_PAGES)
-        page_reserve.device_end =
-            reserve_end(heap, PAGE_DMA_PAGES, RESERVE_DEVICE_PAGES, device * RESERVE_DEVICE_FACTOR);
-    page_heap_unlock(heap, irq_state);
+    for (unsigned node = 0; node < port_node_count(); node++) {
+        struct page_heap *heap = &page_heaps[node];
+        unsigned long irq_state = page_heap_lock(heap);
+
+        heap->reserve = (struct page_reserve){
+            .pages = page_node_share(heap, emergency),
+            .low_end = reserve_end(heap, 0, PAGE_DMA_PAGES, &low),
+            .device_end = PAGE_DMA_PAGES,
+        };
+        if (heap->page_limit > RESERVE_DEVICE_PAGES)
+            heap->reserve.device_end =
+                reserve_end(heap, PAGE_DMA_PAGES, RESERVE_DEVICE_PAGES, &device);
+        page_heap_unlock(heap, irq_state);
+    }
 }
 
 /* Free pages among devices'. */
 static size_t reserve_device_free(const struct page_heap *heap)
 {
-    return reserve_count(heap, 0, page_reserve.low_end) +
-           reserve_count(heap, PAGE_DMA_PAGES, page_reserve.device_end);
+    return reserve_count(heap, 0, heap->reserve.low_end) +
+           reserve_count(heap, PAGE_DMA_PAGES, heap->reserve.device_end);
 }
 
 bool page_reserve_has_room(const struct page_heap *heap, size_t pages)
 {
-    size_t device_most = page_reserve.low_end + page_reserve.device_end - PAGE_DMA_PAGES;
+    size_t device_most = heap->reserve.low_end + heap->reserve.device_end - PAGE_DMA_PAGES;
 
-    if (LIKELY(heap->free_pages >= pages + page_reserve.pages + device_most))
+    if (LIKELY(heap->free_pages >= pages + heap->reserve.pages + device_most))
         return true;
-    return heap->free_pages >= pages + page_reserve.pages + reserve_device_free(heap);
+    return heap->free_pages >= pages + heap->reserve.pages + reserve_device_free(heap);
 }
 
 size_t page_reserve_held_back(const struct page_heap *heap)
 {
     size_t device = reserve_device_free(heap);
 
-    return device + MIN(page_reserve.pages, heap->free_pages - device);
+    return device + MIN(heap->reserve.pages, heap->free_pages - device);
 }
 
 /* In ordinary memory. */
 static size_t reserve_find_ordinary(struct page_heap *heap, size_t pages, size_t align,
                                     size_t limit)
 {
-    size_t at = page_heap_find_above(heap, pages, align, page_reserve.device_end, limit);
+    size_t at = page_heap_find_above(heap, pages, align, heap->reserve.device_end, limit);
 
     if (at != PAGE_NONE)
         return at;
-    if (page_reserve.device_end > PAGE_DMA_PAGES)
+    if (heap->reserve.device_end > PAGE_DMA_PAGES)
         limit = MIN(limit, PAGE_DMA_PAGES);
-    return page_heap_find_above(heap, pages, align, page_reserve.low_end, limit);
+    return page_heap_find_above(heap, pages, align, heap->reserve.low_end, limit);
 }
 
 size_t page_reserve_find(struct page_heap *heap, size_t pages, size_t align, size_t limit,
@@ -138,9 +149,9 @@ size_t page_reserve_find(struct page_heap *heap, size_t pages, size_t align, siz
     if (at != PAGE_NONE || limit > RESERVE_DEVICE_PAGES)
         return at;
     at = page_heap_find_above(heap, pages, align, PAGE_DMA_PAGES,
-                              MIN(limit, page_reserve.device_end));
+                              MIN(limit, heap->reserve.device_end));
     if (at == PAGE_NONE)
-        at = page_heap_find_above(heap, pages, align, 0, MIN(limit, page_reserve.low_end));
+        at = page_heap_find_above(heap, pages, align, 0, MIN(limit, heap->reserve.low_end));
     if (at == PAGE_NONE && has_ordinary)
         at = page_heap_find_above(heap, pages, align, 0, limit);
     return at;

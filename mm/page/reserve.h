@@ -20,10 +20,3 @@ bool page_reserve_has_room(const struct page_heap *heap, size_t pages);
 
 /* Free pages that ordinary requests cannot have. */
 size_t page_reserve_held_back(const struct page_heap *heap);
-
-struct page_reserve {
-    size_t pages;      /* [C] PAGE_RESERVE's: free pages that ordinary requests leave */
-    size_t low_end;    /* [C] pages [0, low_end): devices', below 16 MiB; whole chunks */
-    size_t device_end; /* [C] pages [PAGE_DMA_PAGES, device_end): devices', below 4 GiB; likewise */
-};
-extern struct page_reserve page_reserve; /* constant after page_reserve_init */

@@ -30,6 +30,7 @@
 #include "mm/page/scavenge.h"
 
 #include "mm/page/debug.h"
+#include "mm/page/nodes.h"
 #include "mm/page/page.h"
 #include "mm/page/zero.h"
 
@@ -187,20 +188,45 @@ enum scavenge_progress {
     SCAVENGE_STOPS, /* the pass is over, or the host takes no more */
 };
 
+/* The scan that is on the coarsest grain, of these the highest; NULL: all are at their end. */
+static struct scavenge_scan *scavenger_scan(struct scavenger *scavenger)
+{
+    struct scavenge_scan *next = NULL;
+
+    for (unsigned i = scavenger->heap_count; i-- > 0;) {
+        struct scavenge_scan *scan = &scavenger->scans[i];
+
+        if (scan->grain < (next == NULL ? SCAVENGE_END : next->grain))
+            next = scan;
+    }
+    return next;
+}
+
+static void scavenger_restart(struct scavenger *scavenger, enum scavenge_grain last)
+{
+    for (unsigned i = 0; i < scavenger->heap_count; i++)
+        scavenge_restart(&scavenger->scans[i], &scavenger->heaps[i], last);
+}
+
 /* One look, and the run that it finds.  *count grows by the pages given back. */
 static enum scavenge_progress scavenger_run(struct scavenger *scavenger, size_t spare,
                                             size_t *count)
 {
-    struct page_heap *heap = scavenger->heap;
+    struct scavenge_scan *scan = scavenger_scan(scavenger);
     struct scavenge_run run;
     size_t dirty = 0;
+
+    if (scan == NULL)
+        return SCAVENGE_STOPS;
+
+    struct page_heap *heap = &scavenger->heaps[scan - scavenger->scans];
     unsigned long irq_state = page_heap_lock(heap);
 
     if (atomic_load_explicit(&scavenger->holds, memory_order_relaxed) != 0) {
         page_heap_unlock(heap, irq_state);
         return SCAVENGE_WAITS;
     }
-    if (scavenge_find(heap, &scavenger->scan, spare, &run)) {
+    if (scavenge_find(heap, scan, spare, &run)) {
         dirty = scavenge_count_dirty(heap, run);
         (void)page_zero_take(heap, run.page, run.pages);
         page_heap_take(heap, run.page, run.pages);
@@ -208,7 +234,7 @@ static enum scavenge_progress scavenger_run(struct scavenger *scavenger, size_t 
     }
     page_heap_unlock(heap, irq_state);
     if (dirty == 0)
-        return scavenger->scan.grain == SCAVENGE_END ? SCAVENGE_STOPS : SCAVENGE_GOES_ON;
+        return SCAVENGE_GOES_ON;
 
     enum port_release answer =
         scavenger->release((void *)(port_direct_base() + run.page * PAGE_BYTES), run.pages);
@@ -226,16 +252,19 @@ static enum scavenge_progress scavenger_run(struct scavenger *scavenger, size_t 
 
 /* ---- In the background ---- */
 
-void scavenger_open(struct scavenger *scavenger, struct page_heap *heap,
+void scavenger_open(struct scavenger *scavenger, struct page_heap *heaps, unsigned heap_count,
                     enum port_release (*release)(void *addr, size_t pages), uint64_t now)
 {
-    scavenger->heap = heap;
+    scavenger->heaps = heaps;
+    scavenger->heap_count = heap_count;
     scavenger->release = release;
     scavenger->pace.seen = now;
     scavenger->period_end = now + SCAVENGE_PERIOD_SECONDS * port_ticks_per_second();
-    scavenger->last_peak_pages = heap->present_pages;
+    scavenger->last_peak_pages = 0;
+    for (unsigned i = 0; i < heap_count; i++)
+        scavenger->last_peak_pages += heaps[i].present_pages;
     scavenger->traced = now;
-    scavenge_restart(&scavenger->scan, heap, SCAVENGE_QUANTA);
+    scavenger_restart(scavenger, SCAVENGE_QUANTA);
     atomic_store_explicit(&scavenger->is_on, true, memory_order_release);
 }
 
@@ -250,15 +279,17 @@ struct scavenge_use {
 
 static struct scavenge_use scavenger_use(const struct scavenger *scavenger)
 {
-    struct page_heap *heap = scavenger->heap;
-    unsigned long irq_state = page_heap_lock(heap);
-    struct scavenge_use use = {
-        .in_use = heap->present_pages - heap->free_pages,
-        .retained = heap->present_pages - heap->scavenged_pages,
-        .scavenged = heap->scavenged_pages,
-    };
+    struct scavenge_use use = {0};
 
-    page_heap_unlock(heap, irq_state);
+    for (unsigned i = 0; i < scavenger->heap_count; i++) {
+        struct page_heap *heap = &scavenger->heaps[i];
+        unsigned long irq_state = page_heap_lock(heap);
+
+        use.in_use += heap->present_pages - heap->free_pages;
+        use.retained += heap->present_pages - heap->scavenged_pages;
+        use.scavenged += heap->scavenged_pages;
+        page_heap_unlock(heap, irq_state);
+    }
     return use;
 }
 
@@ -285,7 +316,7 @@ static size_t scavenger_measure(struct scavenger *scavenger, uint64_t now)
         scavenger->period_end = now + SCAVENGE_PERIOD_SECONDS * port_ticks_per_second();
         scavenger->last_peak_pages = scavenger->peak_pages;
         scavenger->peak_pages = 0;
-        scavenge_restart(&scavenger->scan, scavenger->heap, SCAVENGE_QUANTA);
+        scavenger_restart(scavenger, SCAVENGE_QUANTA);
     }
     scavenger->peak_pages = MAX(scavenger->peak_pages, use.in_use);
     return use.retained - MIN(use.retained, scavenger_goal(scavenger));
@@ -313,13 +344,13 @@ void scavenger_all(struct scavenger *scavenger)
 {
     enum scavenge_progress progress = SCAVENGE_GOES_ON;
 
-    scavenge_restart(&scavenger->scan, scavenger->heap, SCAVENGE_PAGES);
+    scavenger_restart(scavenger, SCAVENGE_PAGES);
     while (progress != SCAVENGE_STOPS) {
         if (progress == SCAVENGE_WAITS)
             port_relax();
         progress = scavenger_run(scavenger, SIZE_MAX, &scavenger->eager_pages);
     }
-    scavenge_restart(&scavenger->scan, scavenger->heap, SCAVENGE_QUANTA);
+    scavenger_restart(scavenger, SCAVENGE_QUANTA);
 }
 
 /* ---- The kernel's own ---- */
@@ -356,7 +387,8 @@ void page_scavenge_start(bool traces)
         return;
     }
     page_scavenger.traces = traces;
-    scavenger_open(&page_scavenger, &page_heap, port_release_pages, port_ticks());
+    scavenger_open(&page_scavenger, page_heaps, port_node_count(), port_release_pages,
+                   port_ticks());
 }
 
 bool page_scavenge_all(void)
@@ -379,17 +411,17 @@ bool page_scavenge_all(void)
  */
 void page_scavenge_hold(void)
 {
-    size_t flight_pages;
-
     atomic_fetch_add_explicit(&page_scavenger.holds, 1, memory_order_relaxed);
-    for (;;) {
-        unsigned long irq_state = page_heap_lock(&page_heap);
+    for (unsigned node = 0; node < port_node_count();) {
+        struct page_heap *heap = &page_heaps[node];
+        unsigned long irq_state = page_heap_lock(heap);
+        size_t flight_pages = heap->flight_pages;
 
-        flight_pages = page_heap.flight_pages;
-        page_heap_unlock(&page_heap, irq_state);
+        page_heap_unlock(heap, irq_state);
         if (flight_pages == 0)
-            return;
-        port_relax();
+            node++;
+        else
+            port_relax();
     }
 }
 

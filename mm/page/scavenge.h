@@ -56,25 +56,26 @@ void scavenge_spend(struct scavenge_pace *pace, uint64_t ticks);
 
 /* Lock letters: [C] constant once opened, [A] atomic, [B] whoever has set is_busy. */
 struct scavenger {
-    struct page_heap *heap;                                 /* [C] */
+    struct page_heap *heaps;                                /* [C] */
+    unsigned heap_count;                                    /* [C] */
     enum port_release (*release)(void *addr, size_t pages); /* [C] */
     bool traces;                                            /* [C] scavtrace=1 */
-    _Atomic bool is_on;        /* [A] opened, and memory is still being taken; release */
-    _Atomic bool is_busy;      /* [A] one flow scavenges; acquire / release */
-    _Atomic unsigned holds;    /* [A] allocations for which nothing more is taken; relaxed */
-    struct scavenge_scan scan; /* [B] */
-    struct scavenge_pace pace; /* [B] */
-    uint64_t period_end;       /* [B] ticks */
-    size_t peak_pages;         /* [B] in use, at most, as seen in this period */
-    size_t last_peak_pages;    /* [B] in the one before */
-    uint64_t traced;           /* [B] ticks when the last line was printed */
-    size_t idle_pages;         /* [B] given back since then by idle CPUs */
-    size_t eager_pages;        /* [B] likewise on request */
+    _Atomic bool is_on;     /* [A] opened, and memory is still being taken; release */
+    _Atomic bool is_busy;   /* [A] one flow scavenges; acquire / release */
+    _Atomic unsigned holds; /* [A] allocations for which nothing more is taken; relaxed */
+    struct scavenge_scan scans[PORT_NODE_MAX]; /* [B] by heap */
+    struct scavenge_pace pace;                 /* [B] */
+    uint64_t period_end;                       /* [B] ticks */
+    size_t peak_pages;                         /* [B] in use, at most, as seen in this period */
+    size_t last_peak_pages;                    /* [B] in the one before */
+    uint64_t traced;                           /* [B] ticks when the last line was printed */
+    size_t idle_pages;                         /* [B] given back since then by idle CPUs */
+    size_t eager_pages;                        /* [B] likewise on request */
 };
 
-extern struct scavenger page_scavenger; /* of page_heap */
+extern struct scavenger page_scavenger; /* of all nodes' heaps */
 
-void scavenger_open(struct scavenger *scavenger, struct page_heap *heap,
+void scavenger_open(struct scavenger *scavenger, struct page_heap *heaps, unsigned heap_count,
                     enum port_release (*release)(void *addr, size_t pages), uint64_t now);
 
 /*

@@ -1,6 +1,8 @@
 /* What the page heap knows of pages (mm/page/view.h). */
 #include "mm/page/view.h"
 
+#include "mm/page/nodes.h"
+
 static uint64_t view_load(const _Atomic uint64_t *word)
 {
     return atomic_load_explicit(word, memory_order_relaxed);
@@ -17,12 +19,17 @@ static bool view_bit(uint64_t word, size_t page)
     return (word >> page % PAGE_BLOCK_PAGES & 1) != 0;
 }
 
+static const struct page_block *view_block(size_t page)
+{
+    return &page_heap_of(page)->blocks[page / PAGE_BLOCK_PAGES];
+}
+
 /* Taken, and goes on with the run of the page before. */
 static bool view_is_joined(size_t page)
 {
-    const struct page_block *block = &page_heap.blocks[page / PAGE_BLOCK_PAGES];
+    const struct page_block *block = view_block(page);
 
-    return page < page_heap.page_limit && view_bit(page_block_present(block), page) &&
+    return page < page_heaps[0].page_limit && view_bit(page_block_present(block), page) &&
            !view_bit(view_free(block), page) && view_bit(view_load(&block->joined), page);
 }
 
@@ -30,10 +37,10 @@ struct page_view page_view(size_t page)
 {
     struct page_view view = {.state = PAGE_ABSENT};
 
-    if (page >= page_heap.page_limit)
+    if (page >= page_heaps[0].page_limit)
         return view;
 
-    const struct page_block *block = &page_heap.blocks[page / PAGE_BLOCK_PAGES];
+    const struct page_block *block = view_block(page);
     uint64_t holder = view_load(&block->holder);
 
     if (!view_bit(page_block_present(block), page))
@@ -59,10 +66,11 @@ struct page_view page_view(size_t page)
 struct page_counts page_count_chunks(size_t chunk, size_t chunks)
 {
     struct page_counts counts = {0};
-    size_t end = MIN((chunk + chunks) * PAGE_CHUNK_BLOCKS, page_heap.page_limit / PAGE_BLOCK_PAGES);
+    size_t end =
+        MIN((chunk + chunks) * PAGE_CHUNK_BLOCKS, page_heaps[0].page_limit / PAGE_BLOCK_PAGES);
 
     for (size_t i = chunk * PAGE_CHUNK_BLOCKS; i < end; i++) {
-        const struct page_block *block = &page_heap.blocks[i];
+        const struct page_block *block = view_block(i * PAGE_BLOCK_PAGES);
         uint64_t present = page_block_present(block);
 
         if (present == 0)
@@ -80,5 +88,5 @@ struct page_counts page_count_chunks(size_t chunk, size_t chunks)
 
 size_t page_chunk_limit(void)
 {
-    return page_heap.page_limit / CHUNK_PAGES;
+    return page_heaps[0].page_limit / CHUNK_PAGES;
 }

@@ -27,51 +27,42 @@
 #include "mm/page/zero.h"
 
 #include "mm/page/debug.h"
+#include "mm/page/nodes.h"
 
 #define ZERO_SHARE        64u        /* of memory */
 #define ZERO_BYTES_MAX    (16 * MIB) /* and no more than this */
 #define ZERO_PIECE_PAGES  8u         /* in one call: some 20 us */
 #define ZERO_PIECE_BLOCKS 512u       /* looked at for a page, in one hold of the lock */
-#define ZERO_AUTO         PORT_SETTING_AUTO
 
 PORT_STAT(page, zeroed_ahead);
-
-static struct {
-    _Atomic size_t
-        count; /* [A] relaxed: pages known to be zero, in the heap; heap's lock to write */
-    _Atomic size_t limit; /* [A] relaxed: idle CPUs stop there, pages */
-    size_t cursor;        /* [heap's lock] block to look at next; 0: from the lowest free page on */
-} page_zero;
 
 void page_zero_init(void)
 {
     uint64_t bytes = port_setting_zeroahead();
+    size_t memory = page_nodes_memory();
 
-    if (bytes == ZERO_AUTO)
-        bytes = MIN(page_heap.present_pages * PAGE_BYTES / ZERO_SHARE, ZERO_BYTES_MAX);
+    if (bytes == PORT_SETTING_AUTO)
+        bytes = MIN(memory * PAGE_BYTES / ZERO_SHARE, ZERO_BYTES_MAX);
+    bytes = MIN(bytes, memory * PAGE_BYTES);
     if (page_debug_poisons())
         bytes = 0; /* free pages hold the pattern */
-    atomic_store_explicit(&page_zero.limit, bytes / PAGE_BYTES, memory_order_relaxed);
+    for (unsigned node = 0; node < port_node_count(); node++)
+        page_heaps[node].zero_limit = page_node_share(&page_heaps[node], bytes / PAGE_BYTES);
 }
 
-size_t page_zero_count(void)
+size_t page_zero_count(const struct page_heap *heap)
 {
-    return atomic_load_explicit(&page_zero.count, memory_order_relaxed);
+    return atomic_load_explicit(&heap->zero_pages, memory_order_relaxed);
 }
 
-size_t page_zero_limit(void)
+static void page_zero_add(struct page_heap *heap, size_t pages)
 {
-    return atomic_load_explicit(&page_zero.limit, memory_order_relaxed);
+    atomic_store_explicit(&heap->zero_pages, page_zero_count(heap) + pages, memory_order_relaxed);
 }
 
-static void page_zero_add(size_t pages)
+static void page_zero_sub(struct page_heap *heap, size_t pages)
 {
-    atomic_fetch_add_explicit(&page_zero.count, pages, memory_order_relaxed);
-}
-
-static void page_zero_sub(size_t pages)
-{
-    atomic_fetch_sub_explicit(&page_zero.count, pages, memory_order_relaxed);
+    atomic_store_explicit(&heap->zero_pages, page_zero_count(heap) - pages, memory_order_relaxed);
 }
 
 void page_zero_note(struct page_heap *heap, size_t page, size_t pages)
@@ -85,7 +76,7 @@ void page_zero_note(struct page_heap *heap, size_t page, size_t pages)
 
         if (more != 0) {
             page_block_write_zero(block, zero | more);
-            page_zero_add(bits_count(more));
+            page_zero_add(heap, bits_count(more));
         }
         at += piece.pages;
     }
@@ -96,7 +87,7 @@ bool page_zero_take(struct page_heap *heap, size_t page, size_t pages)
     size_t taken = 0;
 
     DCHECK(port_lock_is_held(&heap->lock));
-    if (page_zero_count() == 0)
+    if (page_zero_count(heap) == 0)
         return false;
     for (size_t at = page; at < page + pages;) {
         struct page_piece piece = page_piece(at, page + pages);
@@ -110,7 +101,7 @@ bool page_zero_take(struct page_heap *heap, size_t page, size_t pages)
         at += piece.pages;
     }
     if (taken != 0)
-        page_zero_sub(taken);
+        page_zero_sub(heap, taken);
     return taken == pages;
 }
 
@@ -121,7 +112,7 @@ uint64_t page_zero_take_block(struct page_heap *heap, size_t index)
     DCHECK(port_lock_is_held(&heap->lock));
     if (zero != 0) {
         page_block_write_zero(&heap->blocks[index], 0);
-        page_zero_sub(bits_count(zero));
+        page_zero_sub(heap, bits_count(zero));
     }
     return zero;
 }
@@ -131,7 +122,7 @@ void page_zero_give_block(struct page_heap *heap, size_t index, uint64_t zero)
     DCHECK(port_lock_is_held(&heap->lock));
     if (zero != 0) {
         page_block_write_zero(&heap->blocks[index], zero);
-        page_zero_add(bits_count(zero));
+        page_zero_add(heap, bits_count(zero));
     }
 }
 
@@ -148,42 +139,41 @@ void page_zero_check(const struct page_heap *heap)
                        zero, free);
         count += bits_count(zero);
     }
-    if (count != page_zero_count())
-        port_panic("page heap: P9: %zu zero pages counted, %zu noted", count, page_zero_count());
+    if (count != page_zero_count(heap))
+        port_panic("page heap: P9: %zu zero pages counted, %zu noted", count,
+                   page_zero_count(heap));
 }
 
 /* ---- Ahead ---- */
 
 /* The lowest free page, from the cursor on, that a CPU may clear; PAGE_NONE: none so far. */
-static size_t page_zero_find(const struct page_heap *heap)
+static size_t page_zero_find(struct page_heap *heap)
 {
     size_t blocks = heap->page_limit / PAGE_BLOCK_PAGES;
-    size_t first = MAX(page_zero.cursor, heap->low / PAGE_BLOCK_PAGES);
+    size_t first = MAX(heap->zero_cursor, heap->low / PAGE_BLOCK_PAGES);
 
     for (size_t i = first; i < MIN(blocks, first + ZERO_PIECE_BLOCKS); i++) {
         const struct page_block *block = &heap->blocks[i];
-        uint64_t dirty = page_block_free(block) & ~page_block_zero(block) &
-                         ~atomic_load_explicit(&block->scavenged, memory_order_relaxed);
+        uint64_t dirty =
+            page_block_free(block) & ~page_block_zero(block) & ~page_block_scavenged(block);
 
-        page_zero.cursor = i;
+        heap->zero_cursor = i;
         if (dirty != 0)
             return i * PAGE_BLOCK_PAGES + (unsigned)__builtin_ctzll(dirty);
     }
-    page_zero.cursor++;
-    if (page_zero.cursor >= blocks)
-        page_zero.cursor = 0;
+    heap->zero_cursor++;
+    if (heap->zero_cursor >= blocks)
+        heap->zero_cursor = 0;
     return PAGE_NONE;
 }
 
-bool page_zero_ahead(void)
+bool page_zero_ahead(struct page_heap *heap)
 {
-    struct page_heap *heap = &page_heap;
-
     for (unsigned i = 0; i < ZERO_PIECE_PAGES; i++) {
         unsigned long irq_state = page_heap_lock(heap);
-        bool has_room = page_zero_count() < page_zero_limit();
+        bool has_room = page_zero_count(heap) < heap->zero_limit;
         size_t page = has_room ? page_zero_find(heap) : PAGE_NONE;
-        bool has_more = page != PAGE_NONE || (has_room && page_zero.cursor != 0);
+        bool has_more = page != PAGE_NONE || (has_room && heap->zero_cursor != 0);
 
         if (page != PAGE_NONE) {
             port_zero_pages((void *)(port_direct_base() + page * PAGE_BYTES), 1);
@@ -191,11 +181,22 @@ bool page_zero_ahead(void)
             port_stat_inc(page, zeroed_ahead);
         }
         if (!has_more)
-            page_zero.cursor = 0; /* the next time, what was freed meanwhile below */
+            heap->zero_cursor = 0; /* the next time, what was freed meanwhile below */
         page_heap_unlock(heap, irq_state);
         if (!has_more)
             return false;
     }
     return true;
 }
-PORT_IDLE_WORK(page_zero_ahead);
+
+/* Of the own node's memory first. */
+static bool page_zero_idle(void)
+{
+    unsigned node = port_cpu_node(port_cpu_id());
+
+    for (unsigned nth = 0; nth < port_node_count(); nth++)
+        if (page_zero_ahead(page_node_near(node, nth)))
+            return true;
+    return false;
+}
+PORT_IDLE_WORK(page_zero_idle);

@@ -4,7 +4,7 @@
  *
  * page_block.zero says it of pages in the heap, a word of the window of those in a CPU's window.
  * Invariant, tested by page_check:
- *   P9  a page that is known to be zero is free; those in the heap are page_zero_count()
+ *   P9  a page that is known to be zero is free; those in the heap are zero_pages
  * The functions below are called with the heap's lock held.
  */
 #pragma once
@@ -29,9 +29,10 @@ bool page_zero_take(struct page_heap *heap, size_t page, size_t pages);
 uint64_t page_zero_take_block(struct page_heap *heap, size_t index);
 void page_zero_give_block(struct page_heap *heap, size_t index, uint64_t zero);
 
-size_t page_zero_count(void); /* pages known to be zero, windows' not counted; any context */
-size_t page_zero_limit(void); /* idle CPUs zero no more when there are so many */
-bool page_zero_ahead(void);   /* a piece of idle work: true: there is more to do; ordinary */
+size_t page_zero_count(const struct page_heap *heap); /* windows' not counted; any context */
+
+/* A piece of idle work: true: there is more to do; ordinary context, no lock held. */
+bool page_zero_ahead(struct page_heap *heap);
 
 void page_zero_check(const struct page_heap *heap); /* P9; nothing else running */
 

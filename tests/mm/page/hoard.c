@@ -1,6 +1,6 @@
 #include "tests/mm/page/hoard.h"
+#include "mm/page/nodes.h"
 #include "mm/page/page.h"
-#include "mm/page/reserve.h"
 
 struct hoard {
     struct hoard *next;
@@ -8,29 +8,33 @@ struct hoard {
 };
 
 static unsigned reserves_lifted;
-static struct page_reserve reserves;
+static struct page_reserve reserves[PORT_NODE_MAX]; /* lifted */
 
-static void reserves_set(struct page_reserve to)
+static void reserve_set(struct page_heap *heap, struct page_reserve to)
 {
-    unsigned long irq_state = page_heap_lock(&page_heap);
+    unsigned long irq_state = page_heap_lock(heap);
 
-    page_reserve = to;
-    page_heap_unlock(&page_heap, irq_state);
+    heap->reserve = to;
+    page_heap_unlock(heap, irq_state);
 }
 
 void reserves_lift(void)
 {
     if (reserves_lifted++ > 0)
         return;
-    reserves = page_reserve;
-    reserves_set((struct page_reserve){.device_end = PAGE_DMA_PAGES});
+    for (unsigned node = 0; node < port_node_count(); node++) {
+        reserves[node] = page_heaps[node].reserve;
+        reserve_set(&page_heaps[node], (struct page_reserve){.device_end = PAGE_DMA_PAGES});
+    }
 }
 
 void reserves_restore(void)
 {
     CHECK(reserves_lifted > 0);
-    if (--reserves_lifted == 0)
-        reserves_set(reserves);
+    if (--reserves_lifted > 0)
+        return;
+    for (unsigned node = 0; node < port_node_count(); node++)
+        reserve_set(&page_heaps[node], reserves[node]);
 }
 
 struct hoard *hoard_all_but(size_t leave)

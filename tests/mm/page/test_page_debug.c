@@ -154,7 +154,7 @@ TEST(page_view, says_what_a_page_is)
     page_free(run, 20);
     page_drain_all();
     EXPECT(t, page_view(number_of(run)).state == PAGE_FREE);
-    EXPECT(t, page_view(page_heap.page_limit).state == PAGE_ABSENT);
+    EXPECT(t, page_view(page_chunk_limit() * CHUNK_PAGES).state == PAGE_ABSENT);
     EXPECT(t, page_view(0).state == PAGE_ABSENT); /* the first MiB is nobody's */
 }
 

@@ -1,7 +1,7 @@
 /* Frees that must not be: each is named, on whichever path it comes. */
 #include "kernel/cpus.h"
+#include "mm/page/nodes.h"
 #include "mm/page/page.h"
-#include "mm/page/page_heap.h"
 #include "tests/mm/page/hoard.h"
 #include "tests/test.h"
 
@@ -163,9 +163,9 @@ TEST(page, double_free_into_a_window_of_a_page_in_the_heap_is_found)
 /* The first block with both a page that is free and one that is absent; PAGE_NONE: none. */
 static size_t ragged_block(void)
 {
-    for (size_t i = 0; i < page_heap.page_limit / PAGE_BLOCK_PAGES; i++)
-        if (page_block_free(&page_heap.blocks[i]) != 0 &&
-            ~page_block_present(&page_heap.blocks[i]) != 0)
+    for (size_t i = 0; i < page_heaps[0].page_limit / PAGE_BLOCK_PAGES; i++)
+        if (page_block_free(&page_heaps[0].blocks[i]) != 0 &&
+            ~page_block_present(&page_heaps[0].blocks[i]) != 0)
             return i;
     return PAGE_NONE;
 }
@@ -188,16 +188,16 @@ TEST(page, free_of_an_absent_page_into_a_window_is_found)
         return;
     }
 
-    uint64_t free = page_block_free(&page_heap.blocks[block]);
-    uint64_t absent = ~page_block_present(&page_heap.blocks[block]);
+    uint64_t free = page_block_free(&page_heaps[0].blocks[block]);
+    uint64_t absent = ~page_block_present(&page_heaps[0].blocks[block]);
     struct free_case hole = {page_of_block(block, absent), 1};
     void *only = page_of_block(block, free);
 
     /* With one page left, the window that has it is the one wanted. */
-    unsigned long irq_state = page_heap_lock(&page_heap);
+    unsigned long irq_state = page_heap_lock(&page_heaps[0]);
 
-    page_heap_take(&page_heap, block * PAGE_BLOCK_PAGES + (size_t)__builtin_ctzll(free), 1);
-    page_heap_unlock(&page_heap, irq_state);
+    page_heap_take(&page_heaps[0], block * PAGE_BLOCK_PAGES + (size_t)__builtin_ctzll(free), 1);
+    page_heap_unlock(&page_heaps[0], irq_state);
 
     struct hoard *hoard = hoard_all_but(0);
 

@@ -1,4 +1,5 @@
 /* Reserves: what is left for devices and for PAGE_RESERVE when ordinary requests have had all. */
+#include "mm/page/nodes.h"
 #include "mm/page/page.h"
 #include "mm/page/reserve.h"
 #include "kernel/fault.h"
@@ -49,14 +50,40 @@ static bool is_below(const void *run, size_t pages, uintptr_t limit)
     return run != NULL && (uintptr_t)run + pages * PAGE_BYTES - port_direct_base() <= limit;
 }
 
+/* Of all nodes: PAGE_RESERVE's pages; chunks of the devices' part below 16 MiB. */
+static size_t reserve_pages(void)
+{
+    size_t pages = 0;
+
+    for (unsigned node = 0; node < port_node_count(); node++)
+        pages += page_heaps[node].reserve.pages;
+    return pages;
+}
+
+static size_t reserve_low_chunks(void)
+{
+    size_t chunks = 0;
+
+    for (unsigned node = 0; node < port_node_count(); node++)
+        chunks += page_heaps[node].reserve.low_end / CHUNK_PAGES;
+    return chunks;
+}
+
+static void check_reserve(struct test *t, const struct page_heap *heap)
+{
+    const struct page_reserve *reserve = &heap->reserve;
+    size_t device = reserve->device_end - PAGE_DMA_PAGES;
+
+    EXPECT(t, IS_ALIGNED(reserve->low_end, CHUNK_PAGES) && IS_ALIGNED(device, CHUNK_PAGES));
+    EXPECT(t, reserve->low_end <= PAGE_DMA_PAGES);
+    EXPECT(t, reserve->device_end <= PAGE_DEVICE_BYTES / PAGE_BYTES);
+    EXPECT(t, device == 0 || heap->page_limit > PAGE_DEVICE_BYTES / PAGE_BYTES);
+}
+
 TEST(page_reserve, sizes_make_sense)
 {
-    size_t device = page_reserve.device_end - PAGE_DMA_PAGES;
-
-    EXPECT(t, IS_ALIGNED(page_reserve.low_end, CHUNK_PAGES) && IS_ALIGNED(device, CHUNK_PAGES));
-    EXPECT(t, page_reserve.low_end <= PAGE_DMA_PAGES);
-    EXPECT(t, page_reserve.device_end <= PAGE_DEVICE_BYTES / PAGE_BYTES);
-    EXPECT(t, device == 0 || page_heap.page_limit > PAGE_DEVICE_BYTES / PAGE_BYTES);
+    for (unsigned node = 0; node < port_node_count(); node++)
+        check_reserve(t, &page_heaps[node]);
     if (port_setting_dmareserve() == PORT_SETTING_AUTO &&
         port_setting_reserve() == PORT_SETTING_AUTO)
         EXPECT(t, page_stats().reserved_pages <= page_stats().ram_pages / 16);
@@ -70,7 +97,7 @@ TEST(page_reserve, serves_when_the_rest_is_full)
     EXPECT(t, page_alloc(1, 0) == NULL && page_alloc(1, PAGE_ZERO) == NULL);
     EXPECT(t, page_free_count() == all - pages);
     EXPECT(t, page_free_count() == page_stats().reserved_pages);
-    if (page_reserve.low_end > CHUNK_PAGES) {
+    if (reserve_low_chunks() > 1) {
         void *low = page_alloc_aligned(64, 16, MM_DMA_BYTES, 0);
         void *device = page_alloc_aligned(64, 1, PAGE_DEVICE_BYTES, PAGE_ZERO);
 
@@ -78,7 +105,7 @@ TEST(page_reserve, serves_when_the_rest_is_full)
         page_free(low, 64);
         page_free(device, 64);
     }
-    if (page_reserve.pages > 0) {
+    if (reserve_pages() > 0) {
         void *reserved = page_alloc(1, PAGE_RESERVE);
 
         EXPECT(t, reserved != NULL && page_alloc(1, 0) == NULL);
@@ -93,15 +120,15 @@ TEST(page_reserve, serves_when_the_rest_is_full)
 /* Each takes its own part to the last page, and no more. */
 TEST(page_reserve, claims_do_not_mix)
 {
-    size_t ordinary_pages, device_pages, reserve_pages;
+    size_t ordinary_pages, device_pages, kept_pages;
     struct chain *ordinary = take_all(0, 0, &ordinary_pages);
     struct chain *device = take_all(PAGE_DEVICE_BYTES, 0, &device_pages);
 
-    EXPECT(t, page_free_count() == page_reserve.pages);
+    EXPECT(t, page_free_count() == reserve_pages());
 
-    struct chain *reserve = take_all(0, PAGE_RESERVE, &reserve_pages);
+    struct chain *reserve = take_all(0, PAGE_RESERVE, &kept_pages);
 
-    EXPECT(t, reserve_pages == page_reserve.pages && page_free_count() == 0);
+    EXPECT(t, kept_pages == reserve_pages() && page_free_count() == 0);
     EXPECT(t, page_alloc(1, PAGE_RESERVE) == NULL);
     EXPECT(t, page_alloc_aligned(1, 1, MM_DMA_BYTES, PAGE_RESERVE) == NULL);
     EXPECT(t, chain_free(device) == device_pages);

@@ -3,6 +3,7 @@
 #include "kernel/cpus.h"
 #include "kernel/stat.h"
 #include "mm/page/debug.h"
+#include "mm/page/nodes.h"
 #include "mm/page/page.h"
 #include "mm/page/zero.h"
 #include "tests/mm/page/hoard.h"
@@ -25,11 +26,30 @@ static uint64_t count_of(const char *name)
     return stat_read(stat_find("page", name));
 }
 
+static struct page_heap *heap_of(const void *run)
+{
+    return page_heap_of(((uintptr_t)run - port_direct_base()) / PAGE_BYTES);
+}
+
+static size_t zero_count(void)
+{
+    return page_stats().zero_pages;
+}
+
+static bool zero_ahead(void)
+{
+    bool has_more = false;
+
+    for (unsigned node = 0; node < port_node_count(); node++)
+        has_more |= page_zero_ahead(&page_heaps[node]);
+    return has_more;
+}
+
 /* Zero ahead until there is no more to do; twice, as the first pass may begin in the middle. */
 static void zero_all_ahead(void)
 {
     for (unsigned pass = 0; pass < 2; pass++)
-        while (page_zero_ahead())
+        while (zero_ahead())
             continue;
 }
 
@@ -67,7 +87,7 @@ TEST(page_zero, is_zero_whatever_was_there)
             held[pick] = held[--count];
         }
         if (dice >> 40 & 1)
-            page_zero_ahead();
+            zero_ahead();
         if ((dice >> 48) % 64 == 0)
             page_drain_all();
     }
@@ -82,7 +102,7 @@ TEST(page_zero, ahead_serves_one_page_and_many)
     char *run = page_alloc_aligned(64, 64, 0, 0);
 
     REQUIRE(t, run != NULL);
-    if (page_zero_limit() < 64) {
+    if (heap_of(run)->zero_limit < 64) {
         test_skip(t, "zeroahead= allows less than the test needs");
         page_free(run, 64);
         return;
@@ -93,9 +113,9 @@ TEST(page_zero, ahead_serves_one_page_and_many)
 
     page_free(run, 64);
     page_drain_all();
-    EXPECT(t, page_zero_count() == 0);
+    EXPECT(t, zero_count() == 0);
     zero_all_ahead();
-    EXPECT(t, page_zero_count() == 64 && page_stats().zero_pages == 64);
+    EXPECT(t, zero_count() == 64);
     EXPECT(t, is_zero(run, 64));
 
     uint64_t known = count_of("zero_known"), cleared = count_of("zero_cleared");
@@ -126,7 +146,7 @@ TEST(page_zero, windows_keep_zero_pages)
     char *run = page_alloc_aligned(64, 64, 0, 0);
 
     REQUIRE(t, run != NULL);
-    if (page_zero_limit() < 64 || page_debug_is_on()) {
+    if (heap_of(run)->zero_limit < 64 || page_debug_is_on()) {
         test_skip(t, "no zero pages ahead, or no windows");
         page_free(run, 64);
         return;
@@ -143,7 +163,7 @@ TEST(page_zero, windows_keep_zero_pages)
     zero_all_ahead();
     page_free(low, 32); /* dirty, in the same block */
     page_drain_all();
-    EXPECT(t, low == run && page_zero_count() == 32);
+    EXPECT(t, low == run && zero_count() == 32);
 
     unsigned long irq_state = port_irq_save();
     char *dirty = page_alloc(1, 0); /* the lowest; fills the window */
@@ -154,7 +174,7 @@ TEST(page_zero, windows_keep_zero_pages)
     EXPECT(t, dirty == run && zero == run + 32 * PAGE_BYTES);
     EXPECT(t, count_of("zero_known") == known + 2);
     page_drain_all();
-    EXPECT(t, page_zero_count() == 30);
+    EXPECT(t, zero_count() == 30);
     page_check();
     page_free(dirty, 1);
     page_free(zero, 2);
@@ -163,10 +183,10 @@ TEST(page_zero, windows_keep_zero_pages)
 
 TEST(page_zero, ahead_keeps_to_its_share)
 {
-    size_t limit = page_zero_limit(), pages = limit + 100;
+    size_t limit = page_heaps[port_cpu_node(port_cpu_id())].zero_limit, pages = limit + 100;
     char *run = limit < page_free_count() / 4 ? page_alloc(pages, 0) : NULL;
 
-    if (limit == 0 || run == NULL) {
+    if (limit == 0 || run == NULL || heap_of(run)->zero_limit != limit) {
         test_skip(t, "zeroahead= is 0, or all of memory");
         page_free(run, pages);
         return;
@@ -178,8 +198,8 @@ TEST(page_zero, ahead_keeps_to_its_share)
     page_free(run, pages);
     page_drain_all();
     zero_all_ahead();
-    EXPECT(t, page_zero_count() == limit);
-    EXPECT(t, !page_zero_ahead() && page_zero_count() == limit);
+    EXPECT(t, zero_count() == limit);
+    EXPECT(t, !zero_ahead() && zero_count() == limit);
     EXPECT(t, is_zero(run, limit) && !is_zero(run + limit * PAGE_BYTES, 1)); /* lowest first */
     page_check();
     hoard_free(hoard);
@@ -191,7 +211,7 @@ TEST(page_zero, idle_cpus_do_it)
     char *run = page_alloc(64, 0);
 
     REQUIRE(t, run != NULL);
-    if (page_zero_limit() < 64 || port_cpu_count() < 2) {
+    if (heap_of(run)->zero_limit < 64 || port_cpu_count() < 2) {
         test_skip(t, "needs two CPUs, and zeroahead=");
         page_free(run, 64);
         return;
@@ -207,7 +227,7 @@ TEST(page_zero, idle_cpus_do_it)
     while (count_of("zeroed_ahead") < before + 64)
         arch_relax();
     cpu_idle_hold();
-    EXPECT(t, page_zero_count() == 64);
+    EXPECT(t, zero_count() == 64);
     page_check();
     hoard_free(hoard);
 }

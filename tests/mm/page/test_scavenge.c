@@ -53,7 +53,7 @@ static bool scav_open(struct test *t)
 
 static void scav_begin(uint64_t now)
 {
-    scavenger_open(&scav.scavenger, &scav.private.heap, scav_note, now);
+    scavenger_open(&scav.scavenger, &scav.private.heap, 1, scav_note, now);
 }
 
 static void scav_close(void)
