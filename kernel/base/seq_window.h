@@ -37,8 +37,8 @@
 #define SEQ_WINDOW_BASE      24
 #define SEQ_WINDOW_GIVE_BASE 32
 
-/* Give bases that no page's address less them is a page of a window. */
-#define SEQ_WINDOW_NO_GIVES 1ul
+/* A give base that makes every give miss: no address is this, or a few pages above. */
+#define SEQ_WINDOW_NO_GIVES 0x8000000000000001ul /* not canonical */
 
 /* [P] written by its CPU, but give_base; all zero: no pages, every operation misses. */
 struct seq_window {

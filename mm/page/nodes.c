@@ -1,16 +1,10 @@
 /* Page heaps by node (mm/page/nodes.h). */
 #include "mm/page/nodes.h"
 
-struct node_part {
-    size_t end; /* [C] page number above it, whole chunks */
-    unsigned node;
-};
-
 struct page_heap page_heaps[PORT_NODE_MAX];
 
-/* [C] from page_nodes_init on; each begins where the one before ends, and the last never ends. */
-static struct node_part node_parts[PORT_NODE_PARTS_MAX];
-static size_t node_part_count;
+struct node_part node_parts[PORT_NODE_PARTS_MAX];
+static size_t node_part_count; /* [C] likewise */
 
 /* [C] by node: all nodes, nearest first, lower numbers first where two are as near. */
 static uint8_t node_order[PORT_NODE_MAX][PORT_NODE_MAX];
@@ -28,11 +22,11 @@ static void nodes_read_parts(void)
 
         CHECK(node < port_node_count() && end > at);
         end = end < MM_PHYS_BYTES ? ALIGN_UP(end, CHUNK_BYTES) : MM_PHYS_BYTES;
-        if (last == NULL || last->node != node) {
+        if (last == NULL || last->heap != &page_heaps[node]) {
             CHECK(node_part_count < PORT_NODE_PARTS_MAX);
             last = &node_parts[node_part_count++];
         }
-        *last = (struct node_part){end / PAGE_BYTES, node};
+        *last = (struct node_part){end / PAGE_BYTES, &page_heaps[node]};
         at = end;
     }
     node_parts[node_part_count - 1].end = SIZE_MAX;
@@ -80,7 +74,7 @@ unsigned page_node_of(size_t page, size_t *end)
     }
     if (end != NULL)
         *end = node_parts[low].end;
-    return node_parts[low].node;
+    return (unsigned)(node_parts[low].heap - page_heaps);
 }
 
 struct page_heap *page_node_near(unsigned node, unsigned nth)

@@ -19,6 +19,14 @@
 
 extern struct page_heap page_heaps[PORT_NODE_MAX]; /* by node */
 
+struct node_part {
+    size_t end; /* [C] page number above it, whole chunks */
+    struct page_heap *heap;
+};
+
+/* [C] from page_nodes_init on; each begins where the one before ends, and the last never ends. */
+extern struct node_part node_parts[PORT_NODE_PARTS_MAX];
+
 /* Ask the port for the nodes, and give each an empty heap without tables.  page_heap_init. */
 void page_nodes_init(void);
 

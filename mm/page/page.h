@@ -19,8 +19,11 @@ enum page_flags {
  *   pages    1 .. PAGE_RUN_MAX, in pages of 4 KiB
  *   flags    enum page_flags
  *   returns  address of the first byte in the direct map; contents undefined unless PAGE_ZERO;
- *            NULL when no such run is free, or pages is 0 or too large (nothing changed)
- *   context  irq; O(log memory); takes the page heap's lock on a window miss
+ *            NULL when no such run is free but what is reserved (mm/page/reserve.h), or pages is 0
+ *            or too large (nothing changed)
+ *   context  irq; O(log memory); takes a page heap's lock on a window miss.  Where there is no run,
+ *            in ordinary context: has all CPUs give their windows back, waits for them, and calls
+ *            shrinkers (mm/page/shrink.h) before it returns NULL
  *   pairs    page_free(addr, n) with the same n
  *   source   Go 1.12 page allocator design (radix summaries), Go's page cache (windows)
  */
@@ -30,7 +33,8 @@ void *page_alloc(size_t pages, unsigned flags);
  * page_free -- give back what page_alloc or page_alloc_aligned gave.
  *   addr, pages  as allocated; NULL does nothing
  *   context      irq
- * An address outside the heap, unaligned, or a page that is free already: report and panic.
+ * An address outside the heap, unaligned, inside a run, another length, or a page that is free
+ * already: report and panic.
  */
 void page_free(void *addr, size_t pages);
 
@@ -38,17 +42,22 @@ void page_free(void *addr, size_t pages);
  * page_alloc_aligned -- take a run at an aligned address below a limit.
  *   align_pages  a power of two, in pages; 1: any
  *   limit        physical; the run ends at or below it; UINTPTR_MAX or 0: none
- *   otherwise as page_alloc; NULL too when align_pages is not a power of two
+ *   otherwise as page_alloc; NULL too when align_pages is not a power of two; O(memory) where the
+ *   only runs that are long enough are many and stand at other addresses
  */
 void *page_alloc_aligned(size_t pages, size_t align_pages, uintptr_t limit, unsigned flags);
 
-/* Free pages now, those in CPUs' windows included.  irq; exact when nothing else runs. */
+/*
+ * Free pages now, those in CPUs' windows and those in reserves included: so page_alloc may fail
+ * although there are some.  irq; exact when nothing else runs.
+ */
 size_t page_free_count(void);
 
 struct page_stats {
     size_t ram_pages;       /* pages that the heap manages */
     size_t free_pages;      /* windows included */
     size_t window_pages;    /* of these: in CPUs' windows */
+    size_t pending_pages;   /* of these: freed, and not yet back in the heap's tables */
     size_t whole_chunks;    /* chunks that are free as a whole */
     size_t scavenged_pages; /* of the free ones: given back to the host below */
     size_t largest_run;     /* pages in the longest free run outside windows */

@@ -67,9 +67,9 @@ static void page_heap_check_block(const struct page_heap *heap, size_t index)
     if (free != 0 && page + PAGE_BLOCK_PAGES > PAGE_DMA_PAGES && page < heap->low &&
         page + (unsigned)__builtin_ctzll(free) < heap->low)
         port_panic("page heap: P4: pages %#lx..: free %#lx below %#lx", page, free, heap->low);
-    if (page_block_is_held(block) ? free != 0 : (window | remote) != 0)
-        port_panic("page heap: P5: pages %#lx..: %s, free %#lx, window %#lx, remote %#lx", page,
-                   page_block_is_held(block) ? "held" : "not held", free, window, remote);
+    if (page_block_is_held(block) ? free != 0 : window != 0)
+        port_panic("page heap: P5: pages %#lx..: %s, free %#lx, window %#lx", page,
+                   page_block_is_held(block) ? "held" : "not held", free, window);
     if (((free | window) & joined) != 0)
         port_panic("page heap: P7: pages %#lx..: free %#lx, window %#lx, joined %#lx", page, free,
                    window, joined);

@@ -28,8 +28,8 @@
  * Contract: everything here is exact and deterministic, address-ordered first fit; the lock is the
  * caller's.  CPUs rarely come here: they hold windows (page_window.c).
  *
- * Locks: PAGE_HEAP.  Bits of a block are also read without it, by page_free on a window: the bits
- * of a page that the reader rightly owns do not change meanwhile.
+ * Locks: PAGE_HEAP.  Bits of a block are also read without it, by a free that takes no lock
+ * (pending.c): the bits of a page that the reader rightly owns do not change meanwhile.
  *
  * Source: Go 1.12, "Scaling the Go page allocator"; mpagealloc.go, mpallocbits.go.
  */
@@ -103,7 +103,7 @@ static void page_heap_set_free(struct page_heap *heap, size_t page, size_t pages
         struct page_block *block = &heap->blocks[walk.index];
 
         if (UNLIKELY(page_block_is_held(block))) {
-            page_block_set_remote(block, page_block_remote(block) | walk.mask);
+            atomic_fetch_or_explicit(&block->remote, walk.mask, memory_order_acq_rel);
             remote += bits_count(walk.mask);
         } else {
             page_block_set_joined(block, page_block_joined(block) & ~walk.mask);
@@ -111,6 +111,7 @@ static void page_heap_set_free(struct page_heap *heap, size_t page, size_t pages
         }
     }
     heap->free_pages += pages - remote;
+    heap->remote_pages += remote;
     heap->low = MIN(heap->low, MAX(page, PAGE_DMA_PAGES));
     if (remote == 0 && page_is_in_one_chunk(page, pages))
         page_tree_grow(heap, page_tree_run(heap, page, end));
@@ -149,6 +150,24 @@ void page_heap_add(struct page_heap *heap, size_t page, size_t pages)
     page_heap_set_free(heap, page, pages);
 }
 
+/* A page that is free has been freed once more, by a CPU that did not see that it was (pending.c). */
+NORETURN COLD static void page_freed_twice(const struct page_heap *heap,
+                                           const struct page_block *block, uint64_t twice)
+{
+    size_t page =
+        (size_t)(block - heap->blocks) * PAGE_BLOCK_PAGES + (unsigned)__builtin_ctzll(twice);
+
+    port_panic("page_free(%p, ...): double free, by two CPUs at once",
+               (void *)(port_direct_base() + page * PAGE_BYTES));
+}
+
+static inline void page_check_freed_once(const struct page_heap *heap,
+                                         const struct page_block *block, uint64_t free)
+{
+    if (UNLIKELY((free & page_block_remote(block)) != 0))
+        page_freed_twice(heap, block, free & page_block_remote(block));
+}
+
 /* A whole chunk is handed out as one run. */
 static void page_heap_take_chunk(struct page_heap *heap, size_t page)
 {
@@ -158,6 +177,7 @@ static void page_heap_take_chunk(struct page_heap *heap, size_t page)
 
     for (size_t i = 0; i < PAGE_CHUNK_BLOCKS; i++, block++) {
         CHECK(~page_block_free(block) == 0);
+        page_check_freed_once(heap, block, ~0ull);
         page_block_set_free(block, 0);
         page_block_unscavenge(heap, block, ~0ull);
         page_block_set_joined(block, joined);
@@ -179,6 +199,7 @@ static void page_heap_clear_free(struct page_heap *heap, size_t page, size_t end
         uint64_t free = page_block_free(block);
 
         CHECK((~free & walk.mask) == 0);
+        page_check_freed_once(heap, block, walk.mask);
         page_block_set_free(block, free & ~walk.mask);
         page_block_unscavenge(heap, block, walk.mask);
         page_block_set_joined(block, page_block_joined(block) | (walk.mask & ~first));
@@ -234,7 +255,7 @@ static bool page_chunk_is_run(const struct page_heap *heap, size_t page)
     uint64_t joined = ~1ull;
 
     for (size_t i = 0; i < PAGE_CHUNK_BLOCKS; i++, block++) {
-        if (page_block_is_held(block) || page_block_free(block) != 0 ||
+        if (page_block_is_held(block) || (page_block_free(block) | page_block_remote(block)) != 0 ||
             ~page_block_present(block) != 0 || page_block_joined(block) != joined)
             return false;
         joined = ~0ull;
@@ -278,7 +299,7 @@ bool page_heap_put(struct page_heap *heap, size_t page, size_t pages)
     uint64_t joined = page_block_joined(block), free = page_block_free(block);
 
     /* The first is not joined, the rest is, the page after is not. */
-    if (UNLIKELY((page_block_present(block) & ~free & mask) != mask ||
+    if (UNLIKELY((page_block_present(block) & ~(free | page_block_remote(block)) & mask) != mask ||
                  (joined & (mask | mask << 1)) != (mask & mask << 1)))
         return false;
     free |= mask;
@@ -308,6 +329,7 @@ void page_heap_hold(struct page_heap *heap, size_t index, unsigned cpu)
 
     DCHECK(port_lock_is_held(&heap->lock));
     CHECK(!page_block_is_held(block));
+    page_check_freed_once(heap, block, free);
     atomic_store_explicit(&block->holder, cpu + 1, memory_order_relaxed);
     page_block_set_window(block, free);
     page_block_set_free(block, 0);
@@ -318,22 +340,72 @@ void page_heap_hold(struct page_heap *heap, size_t index, unsigned cpu)
     page_tree_recompute(heap, page, PAGE_BLOCK_PAGES);
 }
 
+uint64_t page_heap_fetch_remote(struct page_heap *heap, struct page_block *block)
+{
+    uint64_t remote = atomic_exchange_explicit(&block->remote, 0, memory_order_acq_rel);
+
+    heap->remote_pages -= bits_count(remote);
+    return remote;
+}
+
+/* Pages of a block become free, or are so in a window; not yet in the tree. */
+static void page_heap_free_bits(struct page_heap *heap, struct page_block *block, uint64_t bits)
+{
+    page_block_set_joined(block, page_block_joined(block) & ~bits);
+    page_block_set_free(block, page_block_free(block) | bits);
+    heap->free_pages += bits_count(bits);
+}
+
+/* Until `remote` is empty: who sets a bit beside others leaves it to us (pending.c). */
+static uint64_t page_heap_collect_bits(struct page_heap *heap, struct page_block *block)
+{
+    uint64_t remote = page_block_remote(block), left = remote, all = 0;
+
+    while (left != 0) {
+        page_check_freed_once(heap, block, page_block_free(block));
+        page_heap_free_bits(heap, block, left);
+        all |= left;
+        remote = atomic_fetch_and_explicit(&block->remote, ~left, memory_order_acq_rel);
+        left = remote & ~left;
+    }
+    heap->remote_pages -= bits_count(all);
+    return all;
+}
+
+void page_heap_collect(struct page_heap *heap, size_t index)
+{
+    struct page_block *block = &heap->blocks[index];
+    size_t page = index * PAGE_BLOCK_PAGES;
+
+    DCHECK(port_lock_is_held(&heap->lock));
+    if (page_block_is_held(block) || page_block_remote(block) == 0)
+        return;
+
+    uint64_t bits = page_heap_collect_bits(heap, block);
+    unsigned first = (unsigned)__builtin_ctzll(bits), pages = bits_count(bits);
+
+    heap->low = MIN(heap->low, MAX(page + first, PAGE_DMA_PAGES));
+    if (bits >> first == ~0ull >> (PAGE_BLOCK_PAGES - pages)) /* side by side: one run grows */
+        page_tree_grow(heap, page_tree_run(heap, page + first, page + first + pages));
+    else
+        page_tree_recompute(heap, page, PAGE_BLOCK_PAGES);
+}
+
 void page_heap_release(struct page_heap *heap, size_t index)
 {
     struct page_block *block = &heap->blocks[index];
     size_t page = index * PAGE_BLOCK_PAGES;
-    uint64_t window = page_block_window(block), remote = page_block_remote(block);
-    uint64_t free = window | remote;
+    uint64_t window = page_block_window(block);
 
     DCHECK(port_lock_is_held(&heap->lock));
     CHECK(page_block_is_held(block) && page_block_free(block) == 0);
-    CHECK((window & remote) == 0 && (free & ~page_block_present(block)) == 0);
-    atomic_store_explicit(&block->holder, 0, memory_order_relaxed);
+    CHECK((window & page_block_remote(block)) == 0 && (window & ~page_block_present(block)) == 0);
     page_block_set_window(block, 0);
-    page_block_set_remote(block, 0);
-    page_block_set_free(block, free);
-    page_block_set_joined(block, page_block_joined(block) & ~free);
-    heap->free_pages += bits_count(free);
+    page_heap_free_bits(heap, block, window);
+    page_heap_collect_bits(heap, block);
+    atomic_store_explicit(&block->holder, 0, memory_order_release);
+    if (page_block_free(block) == 0)
+        return;
     heap->low = MIN(heap->low, MAX(page, PAGE_DMA_PAGES));
     page_tree_recompute(heap, page, PAGE_BLOCK_PAGES);
 }

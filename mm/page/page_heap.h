@@ -29,8 +29,10 @@
  *
  * A block is held while a CPU has its free pages in its window (page_window.c): `free` is 0, the
  * heap hands out nothing of it.  The holder alone says which pages are free in the window, and what
- * is joined.  Pages of a held block that go back to the heap are remote until the holder fetches
- * them, or gives the block back.
+ * is joined.
+ *
+ * Pages that are freed without the heap's lock (pending.c), or to the heap while their block is
+ * held, are remote until somebody collects them: any who has the lock, the holder of a held block.
  *
  * joined: this page continues the run of the page before it.  Of a run that is handed out the first
  * page is not joined and all others are; free pages are not (remote ones may be).  So a free is
@@ -41,12 +43,13 @@ struct page_block {
     _Atomic uint64_t free;    /* [A] bit: in the heap, P1; written under the lock, relaxed */
     _Atomic uint64_t present; /* [A] bit: belongs to the heap; written under the lock, relaxed */
     _Atomic uint64_t
-        joined; /* [A] bit: as said above, P7; under the lock or by the holder, relaxed */
+        joined; /* [A] bit: as said above, P7; under the lock, relaxed; held: as published last */
     _Atomic uint64_t zero;      /* [A] bit: known to be zero, if free; relaxed */
     _Atomic uint64_t scavenged; /* [A] bit: given to the hypervisor, P8; under the lock, relaxed */
-    _Atomic uint64_t window;    /* [A] bit: free in the holder's window, who writes it; relaxed */
-    _Atomic uint64_t remote;    /* [A] bit: freed while held; under the lock, relaxed */
-    _Atomic uint64_t holder;    /* [A] CPU + 1 whose window this is, 0: none; likewise */
+    _Atomic uint64_t window; /* [A] bit: free in the holder's window, as published last; relaxed */
+    _Atomic uint64_t remote; /* [A] bit: freed, not collected; set by any, acquire / release */
+    _Atomic uint64_t holder; /* [A] CPU + 1 whose window this is, 0: none; under the lock,
+                                   release / acquire: publishes joined */
 };
 
 /* What requests without a claim to it cannot take (reserve.h). */
@@ -64,7 +67,7 @@ struct page_reserve {
  *   P2  every summary says what the bits, or the summaries, below it say
  *   P3  free_pages and present_pages are the numbers of those bits
  *   P4  no page in [PAGE_DMA_PAGES, low) is free
- *   P5  a block that is held has no bit in `free`, one that is not has none in `window`, `remote`
+ *   P5  a block that is held has no bit in `free`, one that is not has none in `window`
  *   P6  is the windows' (page_window.c)
  *   P7  a free page is not joined
  *   P8  a scavenged page is free in the heap, and scavenged_pages is the number of those bits
@@ -81,11 +84,12 @@ struct page_heap {
     size_t present_pages;                /* [L] P3 */
     size_t scavenged_pages;              /* [L] P8 */
     size_t flight_pages;                 /* [L] taken by the scavenger, and soon free again */
-    uint64_t lock_count;                 /* [L] acquisitions of the lock */
-    struct page_reserve reserve;         /* [C] after start-up */
-    _Atomic size_t zero_pages;           /* [L] known to be zero (zero.h); read by any, relaxed */
-    size_t zero_limit;                   /* [C] after start-up: idle CPUs clear no more than that */
-    size_t zero_cursor;                  /* [L] block that they look at next; 0: from the lowest */
+    size_t remote_pages;         /* [L] P10 (pending.c), less what CPUs count; modulo 2^64 */
+    uint64_t lock_count;         /* [L] acquisitions of the lock */
+    struct page_reserve reserve; /* [C] after start-up */
+    _Atomic size_t zero_pages;   /* [L] known to be zero (zero.h); read by any, relaxed */
+    size_t zero_limit;           /* [C] after start-up: idle CPUs clear no more than that */
+    size_t zero_cursor;          /* [L] block that they look at next; 0: from the lowest */
 };
 
 size_t page_table_bytes(
@@ -154,6 +158,12 @@ bool page_heap_put(struct page_heap *heap, size_t page, size_t pages);
 void page_heap_hold(struct page_heap *heap, size_t index, unsigned cpu);
 void page_heap_release(struct page_heap *heap, size_t index);
 
+/* The remote pages of a block, if it is not held, are free in the heap. */
+void page_heap_collect(struct page_heap *heap, size_t index);
+
+/* Take pages from a block's `remote`; returns which. */
+uint64_t page_heap_fetch_remote(struct page_heap *heap, struct page_block *block);
+
 /* Pages [page, end). */
 struct page_run {
     size_t page, end;
@@ -217,7 +227,7 @@ static inline uint64_t page_block_window(const struct page_block *block)
 
 static inline uint64_t page_block_remote(const struct page_block *block)
 {
-    return atomic_load_explicit(&block->remote, memory_order_relaxed);
+    return atomic_load_explicit(&block->remote, memory_order_acquire);
 }
 
 static inline uint64_t page_block_scavenged(const struct page_block *block)
@@ -240,14 +250,9 @@ static inline void page_block_set_window(struct page_block *block, uint64_t bits
     atomic_store_explicit(&block->window, bits, memory_order_relaxed);
 }
 
-static inline void page_block_set_remote(struct page_block *block, uint64_t bits)
-{
-    atomic_store_explicit(&block->remote, bits, memory_order_relaxed);
-}
-
 static inline bool page_block_is_held(const struct page_block *block)
 {
-    return atomic_load_explicit(&block->holder, memory_order_relaxed) != 0;
+    return atomic_load_explicit(&block->holder, memory_order_acquire) != 0;
 }
 
 /* Pages that are handed out. */

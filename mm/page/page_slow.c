@@ -12,6 +12,7 @@
 #include "mm/page/nodes.h"
 #include "mm/page/page.h"
 #include "mm/page/page_window.h"
+#include "mm/page/pending.h"
 #include "mm/page/reserve.h"
 #include "mm/page/shrink.h"
 #include "mm/page/zero.h"
@@ -33,12 +34,12 @@ struct page_request {
  * For a small request, a run that a window can take, if there is one: at an alignment at which it
  * lies in one block.  A run across blocks would come from the heap and go back to it each time.
  */
-static size_t page_find_small(struct page_heap *heap, const struct page_request *want)
+static size_t page_find_in_block(struct page_heap *heap, const struct page_request *want,
+                                 size_t page)
 {
-    size_t page = page_reserve_find(heap, want->pages, want->align, PAGE_NONE, want->flags);
     size_t align = want->align;
 
-    if (page == PAGE_NONE || page % PAGE_BLOCK_PAGES + want->pages <= PAGE_BLOCK_PAGES)
+    if (LIKELY(page % PAGE_BLOCK_PAGES + want->pages <= PAGE_BLOCK_PAGES))
         return page;
     while (align < want->pages)
         align *= 2;
@@ -48,15 +49,9 @@ static size_t page_find_small(struct page_heap *heap, const struct page_request 
     return within != PAGE_NONE ? within : page;
 }
 
-static size_t page_find_large(struct page_heap *heap, const struct page_request *want)
+static size_t page_find(struct page_heap *heap, const struct page_request *want)
 {
-    size_t page = page_reserve_find(heap, want->pages, want->align, want->limit, want->flags);
-
-    if (page == PAGE_NONE && page_window_heap() == heap) {
-        page_window_return_locked();
-        page = page_reserve_find(heap, want->pages, want->align, want->limit, want->flags);
-    }
-    return page;
+    return page_reserve_find(heap, want->pages, want->align, want->limit, want->flags);
 }
 
 /* Take a run from one heap: its first page, or PAGE_NONE.  Interrupts are off. */
@@ -64,18 +59,21 @@ static size_t page_take_from(struct page_heap *heap, struct page_request *want)
 {
     bool is_small = want->pages <= PAGE_WINDOW_RUN_MAX && want->limit == PAGE_NONE;
 
-    if (is_small && page_window_heap() != heap)
-        page_drain_this_cpu(NULL);
+    if (UNLIKELY(page_window_heap() != heap && page_window_heap() != NULL))
+        page_window_return();
 
     unsigned long irq_state = page_heap_lock(heap);
+    size_t page = page_find(heap, want);
 
-    if (is_small)
+    if (UNLIKELY(page == PAGE_NONE)) {
         page_window_return_locked();
-
-    size_t page = is_small ? page_find_small(heap, want) : page_find_large(heap, want);
-
+        page_pending_collect_locked(heap);
+        page = page_find(heap, want);
+    }
     if (page != PAGE_NONE) {
-        if (is_small) {
+        if (is_small)
+            page = page_find_in_block(heap, want, page);
+        if (is_small && page_window_may_take_locked(heap, page, want->pages)) {
             want->is_zero = page_window_take_locked(heap, page, want->pages);
         } else {
             want->is_zero = page_zero_take(heap, page, want->pages);
@@ -211,14 +209,8 @@ static NOINLINE void page_free_debug(const struct page_heap *heap, const void *a
     page_debug_free(page, pages);
 }
 
-/* Whether some page of a run, or the page behind it, may be in a block that a window holds. */
-static inline bool page_may_be_held(const struct page_heap *heap, size_t page, size_t pages)
-{
-    return page % PAGE_BLOCK_PAGES + pages >= PAGE_BLOCK_PAGES ||
-           page_block_is_held(&heap->blocks[page / PAGE_BLOCK_PAGES]);
-}
-
-NOINLINE void page_free_slow(void *addr, size_t pages)
+/* By the heap's lock: runs that pending.c does not take, and those that are wrong. */
+NOINLINE void page_free_locked(const void *addr, size_t pages)
 {
     uintptr_t offset = (uintptr_t)addr - port_direct_base();
     size_t page = offset / PAGE_BYTES;
@@ -237,14 +229,11 @@ NOINLINE void page_free_slow(void *addr, size_t pages)
         page_free_debug(heap, addr, page, pages);
 
     unsigned long irq_state = page_heap_lock(heap);
-    bool may_be_held = page_may_be_held(heap, page, pages);
 
-    if (UNLIKELY(may_be_held))
-        page_window_publish_locked(heap, page, pages);
+    page_window_publish_locked(heap, page, pages);
     if (UNLIKELY(!page_heap_put(heap, page, pages)))
         page_free_refused(heap, addr, page, pages);
-    if (UNLIKELY(may_be_held))
-        page_window_notify_locked(heap, page, pages);
+    page_window_notify_locked(heap, page, pages);
     page_heap_unlock(heap, irq_state);
 }
 
@@ -258,7 +247,8 @@ size_t page_free_count(void)
         struct page_heap *heap = &page_heaps[node];
         unsigned long irq_state = page_heap_lock(heap);
 
-        pages += heap->free_pages + heap->flight_pages + page_window_count_locked(heap);
+        pages += heap->free_pages + heap->flight_pages + page_window_count_locked(heap) +
+                 page_pending_count_locked(heap);
         page_heap_unlock(heap, irq_state);
     }
     return pages;
@@ -269,10 +259,12 @@ struct page_stats page_node_stats(unsigned node)
     struct page_heap *heap = &page_heaps[node];
     unsigned long irq_state = page_heap_lock(heap);
     size_t window_pages = page_window_count_locked(heap);
+    size_t pending_pages = page_pending_count_locked(heap);
     struct page_stats stats = {
         .ram_pages = heap->present_pages,
-        .free_pages = heap->free_pages + heap->flight_pages + window_pages,
+        .free_pages = heap->free_pages + heap->flight_pages + window_pages + pending_pages,
         .window_pages = window_pages,
+        .pending_pages = pending_pages,
         .whole_chunks = page_heap_whole_chunks(heap),
         .scavenged_pages = heap->scavenged_pages,
         .largest_run = page_heap_largest_run(heap),
@@ -287,7 +279,8 @@ struct page_stats page_node_stats(unsigned node)
 
 struct page_stats page_stats(void)
 {
-    struct page_stats sum = {.meta_bytes = page_table_bytes() + page_window_bytes()};
+    struct page_stats sum = {.meta_bytes =
+                                 page_table_bytes() + page_window_bytes() + page_pending_bytes()};
 
     for (unsigned node = 0; node < port_node_count(); node++) {
         struct page_stats stats = page_node_stats(node);
@@ -295,6 +288,7 @@ struct page_stats page_stats(void)
         sum.ram_pages += stats.ram_pages;
         sum.free_pages += stats.free_pages;
         sum.window_pages += stats.window_pages;
+        sum.pending_pages += stats.pending_pages;
         sum.whole_chunks += stats.whole_chunks;
         sum.scavenged_pages += stats.scavenged_pages;
         sum.largest_run = MAX(sum.largest_run, stats.largest_run);
@@ -310,6 +304,7 @@ void page_check(void)
     page_window_check(); /* first: it tells the heaps what the windows hold */
     for (unsigned node = 0; node < port_node_count(); node++) {
         page_heap_check(&page_heaps[node]);
+        page_pending_check(&page_heaps[node]);
         page_zero_check(&page_heaps[node]);
     }
 }

@@ -24,7 +24,11 @@
  * first: PAGE_ZERO finds them there, and who finds no run else makes them ordinary ones.
  *
  * So no double free and no wrong length passes: on the fast way it is a miss, and the slow way
- * finds it.
+ * finds it.  Of two CPUs that free one page at once, one by the window's give and one by the heap,
+ * the give may be past its look at give_base when the other notifies: then the page is free in the
+ * window and remote too, which notify sees, or whoever publishes next.  What nobody can see is such
+ * a give that commits behind notify's look, and whose page is handed out again before the next:
+ * nothing without an atomic instruction in the give could order these few instructions.
  *
  * Windows strand nothing.  A miss gives the window back before it takes another.  When the heap has
  * no run, this CPU's window is given back, and in ordinary context every CPU's, before the request
@@ -38,9 +42,12 @@
 
 #include "mm/page/debug.h"
 #include "mm/page/page.h"
+#include "mm/page/pending.h"
 #include "mm/page/reserve.h"
 #include "mm/page/zero.h"
 
+#define WINDOW_GAIN             32u /* pages more that make another block worth it */
+#define WINDOW_MISSES           3u  /* of one length, running */
 #define WINDOW_IDLES_PER_SECOND 10u /* unused so long on an idle CPU: 1 / 10 s, it goes back */
 
 /*
@@ -56,7 +63,10 @@ struct page_window {
     uint64_t domain;          /* [P L] bit: this window's to hand out and to take back */
     struct page_block *block; /* [P L] NULL: none */
     struct page_heap *heap;   /* [P L] of the block */
+    size_t missed_pages;      /* [P] the last miss: its length */
+    unsigned misses;          /* [P] and how many of that length have come running */
     uint64_t idle_free;       /* [P] seq.free when the CPU was found idle last */
+    unsigned idle_pending;    /* [P] and blocks in the CPU's list of pending frees */
     uint64_t idle_since;      /* [P] port_ticks() from which on it was so */
 } __attribute__((aligned(PORT_LINE_BYTES)));
 
@@ -171,7 +181,12 @@ static void window_publish(const struct page_window *window)
     uint64_t single = seq_window_load(&window->seq.single);
     uint64_t begins = free | single | seq_window_load(&window->seq.head);
     uint64_t joined = page_block_joined(window->block) & ~window->domain;
+    uint64_t twice = free & page_block_remote(window->block);
 
+    if (UNLIKELY(twice != 0))
+        port_panic("page_free(%p, ...): double free, by two CPUs at once",
+                   page_address((size_t)(window->block - window->heap->blocks) * PAGE_BLOCK_PAGES +
+                                (unsigned)__builtin_ctzll(twice)));
     page_block_set_window(window->block, free);
     page_block_set_joined(window->block, joined | (~begins & window->domain));
 }
@@ -180,9 +195,11 @@ static void window_publish(const struct page_window *window)
 static void window_settle(struct page_window *window)
 {
     struct seq_window *seq = &window->seq;
-    uint64_t remote = page_block_remote(window->block);
 
-    page_block_set_remote(window->block, 0);
+    window_publish(window); /* finds what is free twice */
+
+    uint64_t remote = page_heap_fetch_remote(window->heap, window->block);
+
     window->domain |= remote;
     seq_window_store(&seq->free, seq_window_load(&seq->free) | remote);
     window_set_give_base(window, atomic_load_explicit(&seq->base, memory_order_relaxed));
@@ -223,6 +240,8 @@ void page_window_return_locked(void)
                          seq_window_load(&window->zero));
     seq_window_store(&window->zero, 0);
     seq_window_store(&window->seq.free, 0);
+    seq_window_store(&window->seq.single, 0);
+    seq_window_store(&window->seq.head, ~0ull);
     window_set_give_base(window, SEQ_WINDOW_NO_GIVES);
     window->domain = 0;
     window->block = NULL;
@@ -234,28 +253,38 @@ struct page_heap *page_window_heap(void)
     return port_this_cpu(page_window)->heap;
 }
 
-/* Whether the block of a run of this heap may become a window. */
-static bool window_may_take(const struct page_heap *heap, size_t page, size_t pages)
+/*
+ * Whether a block with that many free pages is worth giving the window up, after a miss.  One page:
+ * yes, the window is empty.  A run: if the block has much more to give, or such runs keep missing.
+ * Else they come from the heap one by one, and the window's few pages stay for those that fit.
+ */
+static bool window_is_worth(struct page_window *window, size_t pages, unsigned free)
+{
+    window->misses = pages == window->missed_pages ? window->misses + 1 : 1;
+    window->missed_pages = pages;
+    return pages == 1 || free >= bits_count(window_free(window)) + WINDOW_GAIN ||
+           window->misses >= WINDOW_MISSES;
+}
+
+bool page_window_may_take_locked(const struct page_heap *heap, size_t page, size_t pages)
 {
     const struct page_block *block = &heap->blocks[page / PAGE_BLOCK_PAGES];
+    unsigned free = bits_count(page_block_free(block));
 
     return page % PAGE_BLOCK_PAGES + pages <= PAGE_BLOCK_PAGES && !port_fault_is_armed() &&
-           !page_debug_is_on() && page_reserve_has_room(heap, bits_count(page_block_free(block)));
+           !page_debug_is_on() && window_is_worth(port_this_cpu(page_window), pages, free) &&
+           page_reserve_has_room(heap, free);
 }
 
 bool page_window_take_locked(struct page_heap *heap, size_t page, size_t pages)
 {
-    struct page_window *window = port_this_cpu(page_window);
     bool is_zero = page_zero_take(heap, page, pages);
 
-    DCHECK(port_lock_is_held(&heap->lock) && window->block == NULL);
+    DCHECK(port_lock_is_held(&heap->lock));
     port_stat_inc(page, window_miss);
-    if (window_may_take(heap, page, pages)) {
-        window_open(window, heap, page / PAGE_BLOCK_PAGES);
-        (void)seq_window_take_at(&window->seq, page % PAGE_BLOCK_PAGES, pages);
-    } else {
-        page_heap_take(heap, page, pages);
-    }
+    page_window_return_locked();
+    window_open(port_this_cpu(page_window), heap, page / PAGE_BLOCK_PAGES);
+    (void)seq_window_take_at(&port_this_cpu(page_window)->seq, page % PAGE_BLOCK_PAGES, pages);
     return is_zero;
 }
 
@@ -281,21 +310,23 @@ void page_window_notify_locked(struct page_heap *heap, size_t page, size_t pages
 
         if (window == NULL)
             continue;
-        if (window == port_this_cpu(page_window))
+        if (window == port_this_cpu(page_window)) {
             window_settle(window);
-        else
-            window_set_give_base(window, SEQ_WINDOW_NO_GIVES);
+            continue;
+        }
+        window_set_give_base(window, SEQ_WINDOW_NO_GIVES);
+        atomic_thread_fence(memory_order_seq_cst);
+        window_publish(window);
     }
 }
 
 /* ---- Draining ---- */
 
-void page_drain_this_cpu(void *unused)
+void page_window_return(void)
 {
     unsigned long irq_state = port_irq_save();
     struct page_heap *heap = page_window_heap();
 
-    (void)unused;
     if (heap != NULL) {
         unsigned long lock_state = page_heap_lock(heap);
 
@@ -305,20 +336,30 @@ void page_drain_this_cpu(void *unused)
     port_irq_restore(irq_state);
 }
 
+void page_drain_this_cpu(void *unused)
+{
+    (void)unused;
+    page_window_return();
+    page_pending_drain();
+}
+
 void page_drain_all(void)
 {
     port_call_all(page_drain_this_cpu, NULL);
 }
 
-/* An idle CPU gives its window back once it has not used it for a while. */
+/* An idle CPU gives back what it holds once it has not used it for a while. */
 static bool page_window_idle(void)
 {
     unsigned long irq_state = port_irq_save();
     struct page_window *window = port_this_cpu(page_window);
     uint64_t free = seq_window_load(&window->seq.free), now = port_ticks();
+    unsigned pending = page_pending_blocks();
 
-    if (window->block == NULL || free != window->idle_free) {
+    if ((window->block == NULL && pending == 0) || free != window->idle_free ||
+        pending != window->idle_pending) {
         window->idle_free = free;
+        window->idle_pending = pending;
         window->idle_since = now;
     } else if (now - window->idle_since > port_ticks_per_second() / WINDOW_IDLES_PER_SECOND) {
         port_stat_inc(page, window_idle);
@@ -348,7 +389,7 @@ size_t page_window_count_locked(const struct page_heap *heap)
         const struct page_window *window = port_cpu(page_window, cpu);
 
         if (window->heap == heap)
-            pages += bits_count(window_free(window)) + bits_count(page_block_remote(window->block));
+            pages += bits_count(window_free(window));
     }
     return pages;
 }

@@ -11,10 +11,12 @@
 #define PAGE_WINDOW_RUN_MAX ((size_t)SEQ_WINDOW_RUN_MAX)
 
 /*
- * page_window_take_locked -- hand out the free run [page, page + pages) of the heap, and take the
- * rest of its block as this CPU's window, which holds none now, where that may be.  True: the run is
- * known to be zero.
+ * page_window_may_take_locked -- whether the block of the free run [page, page + pages) may be this
+ * CPU's window, and is worth it.
+ * page_window_take_locked -- hand out that run; the rest of its block is this CPU's window, and the
+ * one it had goes back.  True: the run is known to be zero.
  */
+bool page_window_may_take_locked(const struct page_heap *heap, size_t page, size_t pages);
 bool page_window_take_locked(struct page_heap *heap, size_t page, size_t pages);
 
 /*
@@ -28,8 +30,9 @@ void *page_window_search_zero(size_t pages, size_t align); /* likewise, pages kn
 /* The heap of which this CPU holds a window; NULL: none.  Interrupts off. */
 struct page_heap *page_window_heap(void);
 
-/* This CPU's window, if it has one, back to its heap, which is locked. */
+/* This CPU's window, if it has one, back to its heap, which is locked; or is locked here: irq. */
 void page_window_return_locked(void);
+void page_window_return(void);
 
 /*
  * Around page_heap_put(heap, page, pages), whose pages may be in windows: before, so that the heap
@@ -42,9 +45,10 @@ size_t page_window_count_locked(const struct page_heap *heap); /* its pages, fre
 void page_window_check(void);                                  /* P6; nothing else running */
 size_t page_window_bytes(void);                                /* of all CPUs' windows */
 
-/* The other half of page_alloc and page_free (page_slow.c). */
+/* What page_alloc (page_slow.c) and page_free (pending.c) call where the window does not serve. */
 void *page_alloc_slow(size_t pages, size_t align, size_t limit, unsigned flags);
 void page_free_slow(void *addr, size_t pages);
+void page_free_locked(const void *addr, size_t pages); /* and last: by the heap's lock */
 
 static inline void *page_address(size_t page)
 {

@@ -117,9 +117,9 @@ TEST(page, windows_count_as_free_and_drain)
 TEST(page, window_hits_take_no_lock)
 {
     unsigned long irq_state = port_irq_save();
-    void *first = page_alloc_aligned(15, 16, 0, 0); /* of one block, which is the window then */
 
-    page_free(first, 15);
+    for (unsigned i = 0; i < 4; i++) /* of one block, which is the window at last */
+        page_free(page_alloc_aligned(15, 16, 0, 0), 15);
 
     uint64_t locks = page_stats().heap_locks;
 

@@ -63,7 +63,7 @@ static void break_p5(void *unused)
     struct page_heap *heap = heap_to_break();
 
     (void)unused;
-    page_block_set_remote(&heap->blocks[0], 1);
+    page_block_set_window(&heap->blocks[0], 1);
     atomic_store(&heap->blocks[0].present, 1);
     page_heap_check(heap);
 }

@@ -158,6 +158,27 @@ TEST(page, double_free_into_a_window_of_a_page_in_the_heap_is_found)
     EXPECT_PANIC(t, free_run, &run, "double free, it is in the heap");
 }
 
+/* A window that has gone back, or whose gives are shut, remembers nothing that a free could hit. */
+TEST(page, free_of_no_address_is_found_whatever_the_window)
+{
+    void *page = page_alloc(1, 0);
+
+    REQUIRE(t, page != NULL);
+    for (unsigned shut = 0; shut < 2; shut++) {
+        if (shut == 0)
+            page_drain_all();
+        else
+            page_free(page_alloc(1, 0), 1);
+        for (uintptr_t k = 0; k < PAGE_BLOCK_PAGES; k++) {
+            struct free_case odd = {(void *)(1 + k * PAGE_BYTES), 1};
+
+            EXPECT_PANIC(t, free_run, &odd, "not the address of a page");
+        }
+    }
+    page_free(page, 1);
+    page_check();
+}
+
 /* ---- A page that is not the heap's, in the block of a window ---- */
 
 /* The first block with both a page that is free and one that is absent; PAGE_NONE: none. */
