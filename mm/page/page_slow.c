@@ -112,6 +112,21 @@ static void *page_take_window(struct page_request *want)
     return page_window_search(want->pages, want->align);
 }
 
+/* No run in the heaps: ask for what others hold.  Ordinary context. */
+static size_t page_take_back(struct page_request *want)
+{
+    port_stat_inc(page, drain_retry);
+    page_scavenge_hold();
+    page_drain_all();
+
+    size_t page = page_take(want);
+
+    if (page == PAGE_NONE && page_shrink(want->pages))
+        page = page_take(want);
+    page_scavenge_release();
+    return page;
+}
+
 static void *page_take_anywhere(struct page_request *want)
 {
     void *addr = page_take_window(want);
@@ -123,15 +138,9 @@ static void *page_take_anywhere(struct page_request *want)
 
     size_t page = page_take(want);
 
-    if (page == PAGE_NONE && port_can_wait()) {
-        port_stat_inc(page, drain_retry);
-        page_scavenge_hold();
-        page_drain_all();
-        page = page_take(want);
-        page_scavenge_release();
-    }
-    if (page == PAGE_NONE && page_shrink(want->pages))
-        page = page_take(want);
+    if (page == PAGE_NONE && port_can_wait() && want->pages <= want->limit &&
+        want->pages <= page_nodes_memory())
+        page = page_take_back(want);
     if (page == PAGE_NONE)
         return NULL;
     if (page_debug_is_on())

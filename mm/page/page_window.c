@@ -131,12 +131,14 @@ void *page_window_search(size_t pages, size_t align)
     uint64_t starts = bits_run_starts(seq_window_load(&window->seq.free), pages) & aligned;
     void *addr = NULL;
 
-    if (starts == 0 && seq_window_load(&window->zero) != 0) {
-        window_mix(window, seq_window_load(&window->zero));
-        starts = bits_run_starts(seq_window_load(&window->seq.free), pages) & aligned;
+    if (starts == 0) /* zero pages among them, of which others stay apart */
+        starts = bits_run_starts(window_free(window), pages) & aligned;
+    if (starts != 0) {
+        unsigned bit = (unsigned)__builtin_ctzll(starts);
+
+        window_mix(window, seq_window_load(&window->zero) & bits_mask(bit, pages));
+        addr = seq_window_take_at(&window->seq, bit, pages);
     }
-    if (starts != 0)
-        addr = seq_window_take_at(&window->seq, (unsigned)__builtin_ctzll(starts), pages);
     port_irq_restore(irq_state);
     return addr;
 }
