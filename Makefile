@@ -116,7 +116,7 @@ gdb: $(DEBUG)
 .PHONY: bench
 ifeq ($(HOSTED),)
 bench: $(KERNEL) $(INITRD)
-	@$(if $(ICOUNT),CPUS=1) boot/qemu.sh pvh $(KERNEL) \
+	@$(if $(ICOUNT),CPUS=$(or $(CPUS),1)) boot/qemu.sh pvh $(KERNEL) \
 	  $(call quoted,run=bench bench=$(BENCH) then=poweroff $(CMDLINE)) $(INITRD) \
 	  $(if $(ICOUNT),-icount shift=0$(comma)sleep=off -seed 1 -rtc base=2024-01-01$(comma)clock=vm)
 else
@@ -158,7 +158,8 @@ define HELP
 make run      boot in QEMU with OVMF on this terminal, replay a recorded trace, end in the monitor
               CPUS=2 MEM=512M CMDLINE='key=value ...' TRACE=path
 make test     all tests; the last line is "N passed, N failed"
-make bench    Go benchmark lines: BENCH=GLOB; ICOUNT=1 counts instructions; HOSTED=1 runs natively
+make bench    Go benchmark lines: BENCH=GLOB; ICOUNT=1 counts instructions, on one CPU if CPUS=
+              does not say otherwise; HOSTED=1 runs natively
 make hosted   build/hosted/libspandrel.a, the same sources on a Linux process
               SAN=address|thread|undefined: in build/hosted-SAN/
 make debug    boot the debug image, waiting for gdb; CPUS= MEM= CMDLINE=

@@ -37,6 +37,8 @@ struct trap_frame; /* registers at a trap or interrupt; its layout is the port's
  *   uint64_t  arch_ticks(void)              the time stamp counter; under QEMU's -icount shift=0
  *                                           it counts instructions
  *   uintptr_t arch_direct_base(void)        address of physical byte 0 in the direct map
+ *
+ * and, where the port has restartable sequences, ARCH_SEQUENCES (arch/sequence.h).
  */
 #if __STDC_HOSTED__
 #include "arch/hosted/arch_inline.h"
@@ -46,7 +48,7 @@ struct trap_frame; /* registers at a trap or interrupt; its layout is the port's
 
 /*
  * arch_window_take_one, _take_run, _give_one, _give_run: fast paths on this CPU's own data, as
- * restartable sequences.  Their contract stands in arch/sequence.h.
+ * restartable sequences or in C.  Their contract stands in arch/sequence.h.
  */
 #include "arch/sequence.h"
 
@@ -160,6 +162,14 @@ void *arch_table_reserve(size_t bytes);
  * Boot CPU before others start, or with the caller's lock held.
  */
 bool arch_table_commit(void *addr, size_t bytes, void *(*take_page)(void));
+
+/*
+ * arch_table_back, arch_table_flush -- arch_table_commit in two steps, for many ranges at once: what
+ * arch_table_back has backed may not be touched until arch_table_flush has returned, after which
+ * every CPU may.  The first as arch_table_commit; the second: irq, any CPU that knows of the first.
+ */
+bool arch_table_back(void *addr, size_t bytes, void *(*take_page)(void));
+void arch_table_flush(void);
 
 /*
  * arch_zero_pages -- clear whole pages, with what the CPU says is its fastest instruction for that.

@@ -19,12 +19,14 @@
  *
  * Where they are.  A sequence is inline in a function of the linker section "restartable" (the
  * attribute RESTARTABLE), and notes its bounds in the section "restart_table".  So most
- * interrupts cost two comparisons.  All sequences for x86-64 stand in arch/sequence_x86.h, which
- * both ports use; they differ in how this CPU's copy is found and in where the saved RIP is.
+ * interrupts cost two comparisons.
  *
- * A port without sequences, and a build with CONFIG_SEQUENCES 0, does the same in C with interrupts
- * off.  Its slow paths and those of any port may use that C too: with interrupts off, no sequence
- * of this CPU is under way.
+ * A port that has sequences says so in its arch_inline.h: ARCH_SEQUENCES is the header that defines
+ * the four operations below.  All for x86-64 stand in arch/sequence_x86.h, which both ports use;
+ * they differ in how this CPU's copy is found and in where the saved RIP is.  A port without, and
+ * any build with CONFIG_SEQUENCES 0, does the same in C with interrupts off, and needs nothing but
+ * this file.  Slow paths may use that C too: with interrupts off, no sequence of this CPU is under
+ * way.
  *
  * Source: Bershad, Redell, Ellis, "Fast mutual exclusion for uniprocessors", ASPLOS 1992; Linux
  * rseq; TCMalloc.
@@ -32,9 +34,43 @@
 #pragma once
 
 #include "arch/arch.h"
-#include "arch/sequence_x86.h"
 #include "kernel/base/config.h"
 #include "kernel/base/seq_window.h"
+
+#define RESTARTABLE NOINLINE SECTION("restartable")
+
+struct sequence_bounds {
+    int32_t start; /* first instruction, from here */
+    int32_t end;   /* behind the commit, from here */
+};
+
+/* From the linker; weak: a build may be without. */
+extern const char __start_restartable[] __attribute__((weak));
+extern const char __stop_restartable[] __attribute__((weak));
+extern const struct sequence_bounds __start_restart_table[] __attribute__((weak));
+extern const struct sequence_bounds __stop_restart_table[] __attribute__((weak));
+
+/*
+ * sequence_rewind -- where to go on after an interrupt at `pc`: at the start of the sequence that
+ * it lies in, else at pc.  The port's interrupt entry calls it before any handler.  Any context.
+ */
+static inline uintptr_t sequence_rewind(uintptr_t pc)
+{
+    if (LIKELY(pc - (uintptr_t)__start_restartable >=
+               (uintptr_t)(__stop_restartable - __start_restartable)))
+        return pc;
+
+    const struct sequence_bounds *bounds = __start_restart_table;
+
+    for (; bounds < __stop_restart_table; bounds++) {
+        uintptr_t start = (uintptr_t)&bounds->start + (uintptr_t)(intptr_t)bounds->start;
+        uintptr_t end = (uintptr_t)&bounds->end + (uintptr_t)(intptr_t)bounds->end;
+
+        if (pc >= start && pc < end)
+            return start;
+    }
+    return pc;
+}
 
 /* This CPU's copy of a percpu window; interrupts are off. */
 static ALWAYS_INLINE struct seq_window *sequence_window_here(struct seq_window *window)
@@ -48,11 +84,23 @@ static ALWAYS_INLINE struct seq_window *sequence_window_here(struct seq_window *
  *   returns  false: a miss, nothing has changed; for a take *addr is the run otherwise
  *   context  irq; any number of instructions below 25; only in functions that are RESTARTABLE
  */
+static ALWAYS_INLINE bool arch_window_take_one(struct seq_window *window, void **addr);
+static ALWAYS_INLINE bool arch_window_take_run(struct seq_window *window, size_t pages,
+                                               void **addr);
+static ALWAYS_INLINE bool arch_window_give_one(struct seq_window *window, void *addr);
+static ALWAYS_INLINE bool arch_window_give_run(struct seq_window *window, void *addr, size_t pages);
+
+#if CONFIG_SEQUENCES && defined(ARCH_SEQUENCES)
+
+#include ARCH_SEQUENCES
+#define ARCH_HAS_SEQUENCES 1
+
+#else
+
+#define ARCH_HAS_SEQUENCES 0
+
 static ALWAYS_INLINE bool arch_window_take_one(struct seq_window *window, void **addr)
 {
-    if (CONFIG_SEQUENCES)
-        return sequence_window_take_one(window, addr);
-
     unsigned long irq_state = arch_irq_save();
 
     *addr = seq_window_take_one(sequence_window_here(window));
@@ -62,9 +110,6 @@ static ALWAYS_INLINE bool arch_window_take_one(struct seq_window *window, void *
 
 static ALWAYS_INLINE bool arch_window_take_run(struct seq_window *window, size_t pages, void **addr)
 {
-    if (CONFIG_SEQUENCES)
-        return sequence_window_take_run(window, pages, addr);
-
     unsigned long irq_state = arch_irq_save();
 
     *addr = seq_window_take_run(sequence_window_here(window), pages);
@@ -74,9 +119,6 @@ static ALWAYS_INLINE bool arch_window_take_run(struct seq_window *window, size_t
 
 static ALWAYS_INLINE bool arch_window_give_one(struct seq_window *window, void *addr)
 {
-    if (CONFIG_SEQUENCES)
-        return sequence_window_give_one(window, addr);
-
     unsigned long irq_state = arch_irq_save();
     bool is_done = seq_window_give_one(sequence_window_here(window), addr);
 
@@ -86,12 +128,11 @@ static ALWAYS_INLINE bool arch_window_give_one(struct seq_window *window, void *
 
 static ALWAYS_INLINE bool arch_window_give_run(struct seq_window *window, void *addr, size_t pages)
 {
-    if (CONFIG_SEQUENCES)
-        return sequence_window_give_run(window, addr, pages);
-
     unsigned long irq_state = arch_irq_save();
     bool is_done = seq_window_give_run(sequence_window_here(window), addr, pages);
 
     arch_irq_restore(irq_state);
     return is_done;
 }
+
+#endif

@@ -1,6 +1,6 @@
 /*
- * Every restartable sequence in x86-64 instructions; arch/sequence.h has the contract, and
- * kernel/base/seq_window.h says in C what each does.
+ * Every restartable sequence in x86-64 instructions; arch/sequence.h, which alone includes this, has
+ * the contract, and kernel/base/seq_window.h says in C what each does.
  *
  * A port's arch_inline.h gives the part that finds this CPU's copy, in which %[here] is a register:
  *
@@ -15,41 +15,6 @@
 
 #include "kernel/base/base.h"
 #include "kernel/base/seq_window.h"
-
-#define RESTARTABLE NOINLINE SECTION("restartable")
-
-struct sequence_bounds {
-    int32_t start; /* first instruction, from here */
-    int32_t end;   /* behind the commit, from here */
-};
-
-/* From the linker; weak: a build may be without. */
-extern const char __start_restartable[] __attribute__((weak));
-extern const char __stop_restartable[] __attribute__((weak));
-extern const struct sequence_bounds __start_restart_table[] __attribute__((weak));
-extern const struct sequence_bounds __stop_restart_table[] __attribute__((weak));
-
-/*
- * sequence_rewind -- where to go on after an interrupt at `pc`: at the start of the sequence that
- * it lies in, else at pc.  The port's interrupt entry calls it before any handler.  Any context.
- */
-static inline uintptr_t sequence_rewind(uintptr_t pc)
-{
-    if (LIKELY(pc - (uintptr_t)__start_restartable >=
-               (uintptr_t)(__stop_restartable - __start_restartable)))
-        return pc;
-
-    const struct sequence_bounds *bounds = __start_restart_table;
-
-    for (; bounds < __stop_restart_table; bounds++) {
-        uintptr_t start = (uintptr_t)&bounds->start + (uintptr_t)(intptr_t)bounds->start;
-        uintptr_t end = (uintptr_t)&bounds->end + (uintptr_t)(intptr_t)bounds->end;
-
-        if (pc >= start && pc < end)
-            return start;
-    }
-    return pc;
-}
 
 /* A sequence: how it finds its data, what it does, the one store that makes it done. */
 #define SEQUENCE(body, commit)                         \
@@ -69,7 +34,7 @@ static inline uintptr_t sequence_rewind(uintptr_t pc)
 #define SHIFT_     "$" SEQUENCE_STRING(SEQ_PAGE_SHIFT)
 
 /* 9 instructions.  `single` is set for all free pages: there it means nothing. */
-static ALWAYS_INLINE bool sequence_window_take_one(struct seq_window *window, void **out)
+static ALWAYS_INLINE bool arch_window_take_one(struct seq_window *window, void **out)
 {
     uintptr_t here, addr;
     uint64_t free;
@@ -97,8 +62,7 @@ miss:
  * 18 instructions.  Rotated to the first free page, the run may wrap to pages below that: those are
  * not free, so it misses.
  */
-static ALWAYS_INLINE bool sequence_window_take_run(struct seq_window *window, size_t pages,
-                                                   void **out)
+static ALWAYS_INLINE bool arch_window_take_run(struct seq_window *window, size_t pages, void **out)
 {
     uintptr_t here, addr;
     uint64_t free, rest, t;
@@ -133,7 +97,7 @@ miss:
 }
 
 /* 13 instructions. */
-static ALWAYS_INLINE bool sequence_window_give_one(struct seq_window *window, void *addr)
+static ALWAYS_INLINE bool arch_window_give_one(struct seq_window *window, void *addr)
 {
     uintptr_t here;
     uint64_t free, bit, t;
@@ -164,8 +128,7 @@ miss:
  * 24 instructions.  `begins` is where a run or a free page begins; rotated to the first page, the
  * next 1 is where the run ends.  Page 0 always begins something, so the end of the window counts.
  */
-static ALWAYS_INLINE bool sequence_window_give_run(struct seq_window *window, void *addr,
-                                                   size_t pages)
+static ALWAYS_INLINE bool arch_window_give_run(struct seq_window *window, void *addr, size_t pages)
 {
     uintptr_t here;
     uint64_t free, begins, t, bit;

@@ -50,6 +50,12 @@ if [ -z "${ACCEL:-}" ]; then
     [ "${CPUS:-2}" -le "$(nproc)" ] || ACCEL=tcg,thread=single
 fi
 
+# Memory that is larger than this machine's costs only what is touched, if Linux may promise it.
+case ${MEM:-} in
+*[0-9][0-9]G | *T) set -- -object "memory-backend-ram,id=ram,size=$MEM,reserve=off" \
+    -machine memory-backend=ram "$@" ;;
+esac
+
 balloon=${BALLOON:-virtio-balloon-pci,free-page-reporting=on}
 [ "$balloon" = none ] || set -- -device "$balloon" "$@"
 

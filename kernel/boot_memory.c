@@ -15,9 +15,11 @@
 #include "kernel/boot_memory.h"
 #include "arch/arch.h"
 #include "kernel/base/check.h"
+#include "kernel/base/format.h"
 #include "kernel/base/sort.h"
 #include "kernel/base/string.h"
 #include "kernel/cmdline.h"
+#include "kernel/cpus.h"
 #include "kernel/panic.h"
 #include "kernel/print.h"
 #include "mm/mm.h"
@@ -45,10 +47,12 @@ static struct {
     size_t count;         /* [C] ranges */
     uint64_t limit;       /* [C] physical; nothing from here on is used */
     uint64_t ram_bytes;   /* [C] of all kinds but RESERVED */
+    uint64_t fill_ticks;  /* [C] from boot_memory_fill on: that it took */
+    uint64_t fill_bytes;  /* [C] likewise: that it opened */
     uint64_t given_bytes; /* [C] from boot_memory_give on: by it */
 } boot_memory;
 
-/* The map as mm/ wants it.  The early allocator keeps it until the page heap opens. */
+/* The map as mm/ wants it, who keeps it until all of memory is open. */
 static struct mm_range boot_memory_map[BOOT_MEMORY_MAP_MAX];
 
 static int boot_memory_compare(const void *a, const void *b)
@@ -173,6 +177,31 @@ void *boot_memory_take_page(void)
     return early_alloc(PAGE_BYTES, PAGE_BYTES);
 }
 
+static void boot_memory_fill_share(void *unused)
+{
+    (void)unused;
+    mm_open();
+}
+
+void boot_memory_fill(void)
+{
+    uint64_t before = mm_stats().ram_bytes, start = arch_ticks();
+
+    cpu_run_all(cpus_online(), boot_memory_fill_share, NULL);
+    boot_memory.fill_ticks = arch_ticks() - start;
+    boot_memory.fill_bytes = mm_stats().ram_bytes - before;
+}
+
+uint64_t boot_memory_fill_bytes(void)
+{
+    return boot_memory.fill_bytes;
+}
+
+uint64_t boot_memory_fill_ticks(void)
+{
+    return boot_memory.fill_ticks;
+}
+
 static void boot_memory_give_sections(void)
 {
     uintptr_t start = (uintptr_t)__boot_start, end = (uintptr_t)__boot_end;
@@ -198,6 +227,19 @@ void boot_memory_give(void)
     boot_memory_give_sections();
 }
 
+/* Who opened how much: " 512 256". */
+static void boot_memory_report_shares(void)
+{
+    char shares[ARCH_CPU_MAX * 12 + 1];
+    size_t length = 0;
+
+    for (unsigned cpu = 0; cpu < cpus_online(); cpu++)
+        length += (size_t)format_string(shares + length, sizeof(shares) - length, " %zu",
+                                        page_opened_by(cpu) * PAGE_BYTES / MIB);
+    printk("memory: opened by CPU, in MiB:%s; %lu ticks since CPUs run\n", shares,
+           boot_memory.fill_ticks);
+}
+
 void boot_memory_report(void)
 {
     struct mm_stats stats = mm_stats();
@@ -206,6 +248,7 @@ void boot_memory_report(void)
            "metadata %zu KiB\n",
            stats.ram_bytes / KIB, boot_memory.ram_bytes / KIB, boot_memory.count,
            boot_memory.given_bytes / KIB, stats.meta_bytes / KIB);
+    boot_memory_report_shares();
     if (boot_memory.limit != UINT64_MAX)
         printk("memory: mem= cuts off what lies above 0x%lx\n", boot_memory.limit);
 }

@@ -18,7 +18,11 @@ void boot_memory_split(uint64_t *ends, unsigned parts);
 
 void *boot_memory_take_page(void); /* zeroed, for arch_paging_init; never NULL */
 
-/* Ranges of kind BOOT and boot-only sections of the image go to the page heap; after mm_init. */
+void boot_memory_fill(void);           /* open all of memory (mm_open), on all CPUs; ordinary */
+uint64_t boot_memory_fill_ticks(void); /* that it took */
+uint64_t boot_memory_fill_bytes(void); /* that it opened */
+
+/* Ranges of kind BOOT and boot-only sections of the image go to the page heap; all is open. */
 void boot_memory_give(void);
 
 void boot_memory_report(void);

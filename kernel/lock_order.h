@@ -16,7 +16,8 @@
     X(CENTRAL)     /* spans with free slots of one span class */ \
     X(SPAN_DESC)   /* the pool of span descriptors */            \
     X(PAGE_HEAP)   /* page bitmaps and summaries */              \
-    X(EARLY)       /* the early allocator */                     \
+    X(OPENING)     /* memory that is not yet the page heap's */  \
+    X(ARENAS)      /* tables by arena, and their page tables */  \
     X(PCI)         /* configuration space's registers */         \
     X(CONSOLE_IN)  /* bytes typed and not yet read */
 

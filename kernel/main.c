@@ -109,11 +109,12 @@ void kernel_init(const struct boot_info *info)
     boot_memory_open(info);        /* early_alloc */
     main_paging();                 /* W^X, guard pages; arch_table_reserve */
     main_nodes(info->rsdp);        /* node_of */
-    mm_init();                     /* page_alloc, kmalloc; early_alloc is closed */
+    mm_init();                     /* page_alloc, kmalloc, from the first memory; no early_alloc */
     arch_interrupt_init();         /* arch_cpu_count, the clock's frequency */
     arch_tick_start(TIME_TICK_HZ); /* kernel_tick, as soon as interrupts are on */
     arch_irq_enable();             /* console input, IPIs */
     main_start_cpus();             /* cpu_call, cpu_run_all */
+    boot_memory_fill();            /* page_alloc finds all of memory */
     boot_memory_give();            /* the way in's memory is gone: info too */
     main_start_scavenger();        /* idle CPUs give free memory back to the host */
     time_boot_done();              /* kernel_boot_ticks */

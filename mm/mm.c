@@ -9,6 +9,7 @@
 
 #include "mm/page/early.h"
 #include "mm/page/page.h"
+#include "mm/page/page_heap.h"
 #include "mm/page/ranges.h"
 #include "mm/port.h"
 #include "mm/slab/slab.h"
@@ -25,9 +26,15 @@ void mm_early_init(struct mm_range *ranges, size_t count, size_t capacity)
 
 void mm_init(void)
 {
-    page_heap_init(); /* page_alloc; early_alloc is closed */
-    span_init();      /* spans, found by address */
-    slab_init();      /* kmalloc, kmem_cache */
+    page_heap_init();  /* tables by arena can be asked for */
+    span_init();       /* its table */
+    page_heap_start(); /* page_alloc, spans; early_alloc is closed */
+    slab_init();       /* kmalloc, kmem_cache */
+}
+
+void mm_open(void)
+{
+    page_heap_open();
 }
 
 size_t mm_give(uint64_t base, uint64_t bytes)
@@ -55,10 +62,10 @@ struct mm_stats mm_stats(void)
     struct span_stats span = span_stats();
     struct slab_stats slab = slab_stats();
     size_t taken_bytes = (page.ram_pages - page.free_pages) * PAGE_BYTES;
-    size_t own_bytes = span.span_bytes + span.desc_bytes + span.table_bytes + slab.cache_bytes;
+    size_t own_bytes = span.span_bytes + span.desc_bytes + slab.cache_bytes;
 
     return (struct mm_stats){
-        .ram_bytes = page.ram_pages * PAGE_BYTES + early_bytes(),
+        .ram_bytes = page.ram_pages * PAGE_BYTES + early_bytes() + page_table_bytes(),
         .free_bytes = page.free_pages * PAGE_BYTES,
         .window_bytes = page.window_pages * PAGE_BYTES,
         /* While other CPUs run, parts read one after another may exceed the whole. */
@@ -67,7 +74,6 @@ struct mm_stats mm_stats(void)
         .object_bytes = slab.object_bytes,
         .magazine_bytes = slab.magazine_bytes,
         .central_bytes = slab.central_bytes,
-        .meta_bytes = page.meta_bytes + span.desc_bytes + span.table_bytes + slab.cache_bytes +
-                      slab.static_bytes,
+        .meta_bytes = page.meta_bytes + span.desc_bytes + slab.cache_bytes + slab.static_bytes,
     };
 }

@@ -62,13 +62,22 @@ void mm_early_init(struct mm_range *ranges, size_t count, size_t capacity);
 
 /*
  * mm_init -- tables, page heap, spans, slab.  Boot CPU, once, after mm_early_init and when
- * port_table_reserve works.  Afterwards all of mm/ is open and early_alloc is closed.
+ * port_table_reserve works.  Afterwards all of mm/ works and early_alloc is closed; of memory, as
+ * much is open as start-up needs.
  */
 void mm_init(void);
 
 /*
+ * mm_open -- open the memory that is left.  Once after mm_init, by as many CPUs as there are, each
+ * of which calls this and does a share; when all have returned, all of memory is open.  Until then
+ * the array given to mm_early_init stays.  Ordinary context.
+ */
+void mm_open(void);
+
+/*
  * mm_give -- add physical [base, base + bytes) to the page heap: loader memory, boot-only sections.
- * Whole pages inside the range; in arenas that had usable memory at mm_init (others are skipped).
+ * Whole pages inside the range; in arenas that had usable memory (others are skipped).  When all of
+ * memory is open.
  *   returns  pages added
  */
 size_t mm_give(uint64_t base, uint64_t bytes);
@@ -86,7 +95,7 @@ void mm_drain(void);
  */
 void mm_check(void);
 
-/* Where memory is, in bytes.  ram = free + windows + spans + pages + early + descriptors. */
+/* Where memory is, in bytes.  ram = free + spans + pages + descriptors + early + tables. */
 struct mm_stats {
     size_t ram_bytes;        /* usable memory given to mm/, early part included */
     size_t free_bytes;       /* in the page heap, windows included */

@@ -156,6 +156,17 @@ static inline bool port_table_commit(void *addr, size_t bytes, void *(*take_page
     return arch_table_commit(addr, bytes, take_page);
 }
 
+/* The same in two steps: what is backed may be touched after the flush. */
+static inline bool port_table_back(void *addr, size_t bytes, void *(*take_page)(void))
+{
+    return arch_table_back(addr, bytes, take_page);
+}
+
+static inline void port_table_flush(void)
+{
+    arch_table_flush();
+}
+
 /* Clear whole pages, as fast as this CPU can.  Any context. */
 static inline void port_zero_pages(void *addr, size_t pages)
 {

@@ -15,6 +15,7 @@ done
 for glob in "page_*" "slab" "kmalloc"; do # pages checked: no window, poison, owners
     echo "hosted-address-checked-${glob%_*} 300 build/hosted-address/tests cpus=2 page_poison=1 page_owner=1 $glob"
 done
+echo "hosted-reserves-capped 60 build/hosted/tests ram=64M reserve=1G dmareserve=16M page_reserve*"
 echo "qemu-make-run 300 tests/qemu/make_run.sh"
 echo "qemu-replay 600 tests/qemu/replay.sh"
 echo "qemu-loader-failures 600 tests/qemu/loader_failures.sh"
@@ -25,6 +26,7 @@ echo "qemu-scavenge 300 tests/qemu/scavenge.sh"
 echo "qemu-panics 300 tests/qemu/panics.sh"
 echo "qemu-refusals 300 tests/qemu/refusals.sh"
 echo "qemu-numa 300 tests/qemu/numa.sh"
+echo "qemu-scale 300 tests/qemu/scale.sh"
 for target in tests/fuzz/fuzz_*.c; do
     name=$(basename "$target" .c)
     echo "$name 120 tests/fuzz/run.sh build/fuzz/${name#fuzz_} -runs=200000"

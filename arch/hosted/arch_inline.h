@@ -83,9 +83,10 @@ static ALWAYS_INLINE uintptr_t arch_percpu_offset(void)
 }
 
 /*
- * For arch/sequence_x86.h.  Which CPU this thread holds is read inside the sequence: a loan may end
- * at any instruction.
+ * Restartable sequences.  Which CPU this thread holds is read inside the sequence: a loan may end at
+ * any instruction.
  */
+#define ARCH_SEQUENCES "arch/sequence_x86.h"
 #define SEQUENCE_HERE                              \
     "movq (%[cpu]), %[here]\n\t"                   \
     "testq %[here], %[here]\n\t"                   \

@@ -100,7 +100,7 @@ void *arch_table_reserve(size_t bytes)
     return table;
 }
 
-bool arch_table_commit(void *addr, size_t bytes, void *(*take_page)(void))
+bool arch_table_back(void *addr, size_t bytes, void *(*take_page)(void))
 {
     for (char *page = addr; page < (char *)addr + bytes; page += ARCH_PAGE_BYTES) {
         size_t idx = (size_t)(page - tables) / ARCH_PAGE_BYTES;
@@ -112,6 +112,16 @@ bool arch_table_commit(void *addr, size_t bytes, void *(*take_page)(void))
         table_bits[idx / 8] |= (uint8_t)(1u << idx % 8);
     }
     return true;
+}
+
+/* mprotect has done it. */
+void arch_table_flush(void)
+{
+}
+
+bool arch_table_commit(void *addr, size_t bytes, void *(*take_page)(void))
+{
+    return arch_table_back(addr, bytes, take_page);
 }
 
 /* The process has its own page tables, and its image stays. */

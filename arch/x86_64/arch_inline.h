@@ -21,7 +21,8 @@
 
 #define RFLAGS_IF 0x200ul
 
-/* For arch/sequence_x86.h: this CPU's copy of a percpu variable is at its address + %gs:8. */
+/* Restartable sequences: this CPU's copy of a percpu variable is at its address + %gs:8. */
+#define ARCH_SEQUENCES         "arch/sequence_x86.h"
 #define SEQUENCE_HERE          "movq %%gs:8, %[here]\n\t"
 #define SEQUENCE_AT(offset)    "%c[window]+" offset "(%[here])"
 #define SEQUENCE_INPUT(window) [window] "i"(window)

@@ -8,10 +8,12 @@
 #include "arch/arch.h"
 #include "arch/x86_64/instr.h"
 
-#define CPUID_FEATURES      7u
-#define CPUID_EBX_ERMS      (1u << 9)
-#define CPUID_HYPERVISOR    0x40000000u
-#define HYPERVISOR_EBX_TCGT 0x54474354u /* "TCGT" of "TCGTCGTCGTCG" */
+#define CPUID_VERSION        1u
+#define CPUID_ECX_HYPERVISOR (1u << 31)
+#define CPUID_FEATURES       7u
+#define CPUID_EBX_ERMS       (1u << 9)
+#define CPUID_HYPERVISOR     0x40000000u /* means something only where there is one */
+#define HYPERVISOR_EBX_TCGT  0x54474354u /* "TCGT" of "TCGTCGTCGTCG" */
 
 enum zero_way { ZERO_UNKNOWN, ZERO_WORDS, ZERO_BYTES };
 
@@ -19,7 +21,8 @@ static _Atomic unsigned zero_way; /* [A] relaxed; enum zero_way, the same whoeve
 
 static COLD unsigned zero_find_way(void)
 {
-    bool is_interpreted = cpuid(CPUID_HYPERVISOR).ebx == HYPERVISOR_EBX_TCGT;
+    bool has_hypervisor = (cpuid(CPUID_VERSION).ecx & CPUID_ECX_HYPERVISOR) != 0;
+    bool is_interpreted = has_hypervisor && cpuid(CPUID_HYPERVISOR).ebx == HYPERVISOR_EBX_TCGT;
     bool has_erms = (cpuid(CPUID_FEATURES).ebx & CPUID_EBX_ERMS) != 0;
     unsigned way = has_erms && !is_interpreted ? ZERO_BYTES : ZERO_WORDS;
 

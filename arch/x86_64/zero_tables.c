@@ -11,7 +11,7 @@
  * and its place.  A page is uncommitted as long as its entry points to the zero page.
  *
  * A CPU may have the zero page cached for an address that is committed now: commit ends with a TLB
- * flush on all CPUs (tlb.c).
+ * flush on all CPUs (tlb.c); who backs many ranges flushes once.
  *
  * Source: Linux's KASAN early shadow, which shares its zero page this way.
  */
@@ -96,7 +96,7 @@ static bool zero_page_commit(uintptr_t addr, void *(*take_page)(void))
     return true;
 }
 
-bool arch_table_commit(void *addr, size_t bytes, void *(*take_page)(void))
+bool arch_table_back(void *addr, size_t bytes, void *(*take_page)(void))
 {
     uintptr_t start = (uintptr_t)addr, at = start;
 
@@ -105,7 +105,18 @@ bool arch_table_commit(void *addr, size_t bytes, void *(*take_page)(void))
 
     while (at < start + bytes && zero_page_commit(at, take_page))
         at += ARCH_PAGE_BYTES;
-    if (at > start)
-        tlb_flush_all();
     return at == start + bytes;
+}
+
+void arch_table_flush(void)
+{
+    tlb_flush_all();
+}
+
+bool arch_table_commit(void *addr, size_t bytes, void *(*take_page)(void))
+{
+    bool is_backed = arch_table_back(addr, bytes, take_page);
+
+    arch_table_flush();
+    return is_backed;
 }

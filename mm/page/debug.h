@@ -31,11 +31,10 @@ static inline bool page_debug_poisons(void)
     return page_debug.has_poison;
 }
 
-/* ---- At start-up, from page_heap_init ---- */
+/* ---- At start-up, from page_init.c ---- */
 
-void page_debug_init(size_t page_limit);         /* read the settings; reserve the table */
-void page_debug_back(size_t page, size_t pages); /* back the table for these, early */
-void page_debug_add(size_t page, size_t pages);  /* these become free pages of the heap */
+void page_debug_init(void);                     /* read the settings; create the table */
+void page_debug_add(size_t page, size_t pages); /* these will be free pages of the heap */
 
 /* ---- Only while page_debug_is_on(); the caller owns the pages; no lock held ---- */
 
@@ -52,8 +51,7 @@ void page_owner_print(size_t page);
 void page_poison_fill(size_t page, size_t pages);
 void page_poison_verify(size_t page, size_t pages); /* panics at a page that does not hold it */
 
-void page_owner_init(size_t page_limit);
-void page_owner_back(size_t page, size_t pages);
+void page_owner_init(void);
 void page_owner_note_alloc(size_t page, size_t pages);
 void page_owner_note_free(size_t page, size_t pages);
 size_t page_owner_bytes(void); /* what backs the table, page tables included */

@@ -1,6 +1,6 @@
 /*
- * The early allocator: memory before the page heap opens, for page tables and the heap's own
- * tables.  Nothing is ever given back.  Boot CPU only.
+ * The early allocator: memory before the page heap opens, for the direct map's page tables and
+ * what else start-up keeps.  Nothing is ever given back.  Boot CPU only.
  */
 #pragma once
 

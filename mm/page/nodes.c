@@ -2,6 +2,7 @@
 #include "mm/page/nodes.h"
 
 struct page_heap page_heaps[PORT_NODE_MAX];
+size_t page_node_pages[PORT_NODE_MAX];
 
 struct node_part node_parts[PORT_NODE_PARTS_MAX];
 static size_t node_part_count; /* [C] likewise */
@@ -87,13 +88,13 @@ size_t page_nodes_memory(void)
     size_t pages = 0;
 
     for (unsigned node = 0; node < port_node_count(); node++)
-        pages += page_heaps[node].present_pages;
+        pages += page_node_pages[node];
     return pages;
 }
 
 /* By chunks: a product of two numbers of pages may not fit. */
 size_t page_node_share(const struct page_heap *heap, size_t amount)
 {
-    return amount * (heap->present_pages / CHUNK_PAGES) /
+    return amount * (page_node_pages[heap - page_heaps] / CHUNK_PAGES) /
            MAX(page_nodes_memory() / CHUNK_PAGES, 1ul);
 }

@@ -45,6 +45,9 @@ static inline struct page_heap *page_heap_of(size_t page)
 /* The nth nearest to a node, 0 .. port_node_count() - 1; the 0th is itself.  Any context. */
 struct page_heap *page_node_near(unsigned node, unsigned nth);
 
+/* [C] from page_heap_start on: by node, pages of memory, be they open yet or not. */
+extern size_t page_node_pages[PORT_NODE_MAX];
+
 /* Pages of memory on all nodes, and a node's part of an amount that all share by it.  Start-up. */
 size_t page_nodes_memory(void);
 size_t page_node_share(const struct page_heap *heap, size_t amount);

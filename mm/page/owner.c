@@ -13,7 +13,7 @@
  */
 #include "mm/page/debug.h"
 
-#include "mm/page/early.h"
+#include "mm/page/arena.h"
 
 struct page_owner {
     uintptr_t alloc[PAGE_OWNER_FRAMES]; /* return addresses, innermost first; 0: no more */
@@ -25,36 +25,18 @@ struct page_owner {
 static struct {
     struct page_owner *records; /* [C] by page number; NULL: off */
     size_t page_limit;          /* [C] */
-    size_t pages;               /* [C] after start-up: that back the table */
 } page_owner;
 
-static void *owner_take_page(void)
+void page_owner_init(void)
 {
-    page_owner.pages++;
-    return early_alloc(PAGE_BYTES, PAGE_BYTES);
-}
-
-void page_owner_init(size_t page_limit)
-{
-    size_t bytes = ALIGN_UP(page_limit * sizeof(struct page_owner), PAGE_BYTES);
-
-    page_owner.records = port_table_reserve(bytes);
-    page_owner.page_limit = page_limit;
-    if (page_owner.records == NULL)
-        port_panic("page_owner=1: no addresses for a table of %zu bytes", bytes);
-}
-
-void page_owner_back(size_t page, size_t pages)
-{
-    uintptr_t from = ALIGN_DOWN((uintptr_t)&page_owner.records[page], PAGE_BYTES);
-    uintptr_t to = ALIGN_UP((uintptr_t)&page_owner.records[page + pages], PAGE_BYTES);
-
-    CHECK(port_table_commit((void *)from, to - from, owner_take_page));
+    page_owner.records =
+        page_arena_table("page_owner=1", PAGE_ARENA_PAGES * sizeof(struct page_owner));
+    page_owner.page_limit = page_arena_limit() * PAGE_ARENA_PAGES;
 }
 
 size_t page_owner_bytes(void)
 {
-    return page_owner.pages * PAGE_BYTES;
+    return page_arena_table_bytes(page_owner.records);
 }
 
 /* The callers, less the page heap's own function that asks. */

@@ -88,7 +88,14 @@ bool page_scavenge_all(void);
 
 /* ---- For the rest of mm/ ---- */
 
-void page_heap_init(void); /* mm_init: takes every usable range from the early allocator */
+/*
+ * mm_init, in this order: addresses for tables; when all tables are known, memory enough to start
+ * with, and early_alloc is closed.  mm_open: all that is left.
+ */
+void page_heap_init(void);
+void page_heap_start(void);
+void page_heap_open(void);           /* ordinary; on several CPUs at once; see mm_open */
+size_t page_opened_by(unsigned cpu); /* pages that a CPU has opened; when all is open */
 size_t page_heap_give(uint64_t base, uint64_t bytes); /* see mm_give */
 void page_drain_this_cpu(void *unused);               /* this CPU's window back to the heap; irq */
 void page_drain_all(void);                            /* every CPU's; ordinary */

@@ -62,18 +62,23 @@ struct page_window {
     _Atomic uint64_t zero;    /* [P] bit: free and zero, apart from seq.free; release / acquire */
     uint64_t domain;          /* [P L] bit: this window's to hand out and to take back */
     struct page_block *block; /* [P L] NULL: none */
-    struct page_heap *heap;   /* [P L] of the block */
-    size_t missed_pages;      /* [P] the last miss: its length */
-    unsigned misses;          /* [P] and how many of that length have come running */
-    uint64_t idle_free;       /* [P] seq.free when the CPU was found idle last */
-    unsigned idle_pending;    /* [P] and blocks in the CPU's list of pending frees */
-    uint64_t idle_since;      /* [P] port_ticks() from which on it was so */
+    struct page_heap *_Atomic heap; /* [P L] of the block; relaxed: CPUs of other heaps look */
+    size_t missed_pages;            /* [P] the last miss: its length */
+    unsigned misses;                /* [P] and how many of that length have come running */
+    uint64_t idle_free;             /* [P] seq.free when the CPU was found idle last */
+    unsigned idle_pending;          /* [P] and blocks in the CPU's list of pending frees */
+    uint64_t idle_since;            /* [P] port_ticks() from which on it was so */
 } __attribute__((aligned(PORT_LINE_BYTES)));
 
 _Static_assert(SEQ_WINDOW_PAGES == PAGE_BLOCK_PAGES, "a window is a block");
 _Static_assert(1ul << SEQ_PAGE_SHIFT == PAGE_BYTES, "of pages");
 
 static PORT_PERCPU(struct page_window, page_window);
+
+static inline struct page_heap *window_heap(const struct page_window *window)
+{
+    return atomic_load_explicit(&window->heap, memory_order_relaxed);
+}
 
 PORT_STAT(page, window_miss);
 PORT_STAT(page, window_idle);
@@ -186,9 +191,10 @@ static void window_publish(const struct page_window *window)
     uint64_t twice = free & page_block_remote(window->block);
 
     if (UNLIKELY(twice != 0))
-        port_panic("page_free(%p, ...): double free, by two CPUs at once",
-                   page_address((size_t)(window->block - window->heap->blocks) * PAGE_BLOCK_PAGES +
-                                (unsigned)__builtin_ctzll(twice)));
+        port_panic(
+            "page_free(%p, ...): double free, by two CPUs at once",
+            page_address((size_t)(window->block - window_heap(window)->blocks) * PAGE_BLOCK_PAGES +
+                         (unsigned)__builtin_ctzll(twice)));
     page_block_set_window(window->block, free);
     page_block_set_joined(window->block, joined | (~begins & window->domain));
 }
@@ -200,7 +206,7 @@ static void window_settle(struct page_window *window)
 
     window_publish(window); /* finds what is free twice */
 
-    uint64_t remote = page_heap_fetch_remote(window->heap, window->block);
+    uint64_t remote = page_heap_fetch_remote(window_heap(window), window->block);
 
     window->domain |= remote;
     seq_window_store(&seq->free, seq_window_load(&seq->free) | remote);
@@ -216,7 +222,7 @@ static void window_open(struct page_window *window, struct page_heap *heap, size
     uint64_t zero = page_zero_take_block(heap, index);
 
     page_heap_hold(heap, index, port_cpu_id());
-    window->heap = heap;
+    atomic_store_explicit(&window->heap, heap, memory_order_relaxed);
     window->block = &heap->blocks[index];
     window->domain = page_block_window(window->block);
     seq_window_store(&seq->head, ~window->domain | zero); /* gives of zero pages miss */
@@ -231,15 +237,15 @@ void page_window_return_locked(void)
 {
     struct page_window *window = port_this_cpu(page_window);
     struct page_block *block = window->block;
+    struct page_heap *heap = window_heap(window);
 
     if (block == NULL)
         return;
 
-    DCHECK(port_lock_is_held(&window->heap->lock));
+    DCHECK(port_lock_is_held(&heap->lock));
     window_publish(window);
-    page_heap_release(window->heap, (size_t)(block - window->heap->blocks));
-    page_zero_give_block(window->heap, (size_t)(block - window->heap->blocks),
-                         seq_window_load(&window->zero));
+    page_heap_release(heap, (size_t)(block - heap->blocks));
+    page_zero_give_block(heap, (size_t)(block - heap->blocks), seq_window_load(&window->zero));
     seq_window_store(&window->zero, 0);
     seq_window_store(&window->seq.free, 0);
     seq_window_store(&window->seq.single, 0);
@@ -247,12 +253,12 @@ void page_window_return_locked(void)
     window_set_give_base(window, SEQ_WINDOW_NO_GIVES);
     window->domain = 0;
     window->block = NULL;
-    window->heap = NULL;
+    atomic_store_explicit(&window->heap, NULL, memory_order_relaxed);
 }
 
 struct page_heap *page_window_heap(void)
 {
-    return port_this_cpu(page_window)->heap;
+    return window_heap(port_this_cpu(page_window));
 }
 
 /*
@@ -390,7 +396,7 @@ size_t page_window_count_locked(const struct page_heap *heap)
     for (unsigned cpu = 0; cpu < cpus; cpu++) {
         const struct page_window *window = port_cpu(page_window, cpu);
 
-        if (window->heap == heap)
+        if (window_heap(window) == heap)
             pages += bits_count(window_free(window));
     }
     return pages;

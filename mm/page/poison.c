@@ -55,19 +55,13 @@ void page_poison_verify(size_t page, size_t pages)
 
 /* ---- Both parts ---- */
 
-void page_debug_init(size_t page_limit)
+void page_debug_init(void)
 {
     page_debug.has_poison = port_setting_page_poison();
     page_debug.has_owners = port_setting_page_owner();
     page_debug.is_on = page_debug.has_poison || page_debug.has_owners;
     if (page_debug.has_owners)
-        page_owner_init(page_limit);
-}
-
-void page_debug_back(size_t page, size_t pages)
-{
-    if (page_debug.has_owners)
-        page_owner_back(page, pages);
+        page_owner_init();
 }
 
 void page_debug_add(size_t page, size_t pages)

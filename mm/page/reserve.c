@@ -22,8 +22,11 @@
  * most 4 MiB); requests with PAGE_RESERVE have these too.  It is a number, not a place: they want
  * single pages.  Each node keeps its share of it, by its memory.
  *
+ * Either setting has at most a quarter of memory, so that the machine starts whatever they say.
+ *
  * What ordinary memory has left is free_pages less the free pages among devices'.  Those are only
- * counted, word by word, when free_pages is so low that it matters.
+ * counted when free_pages is so low that it matters, and by chunks: a few instructions for one that
+ * is free as a whole, as devices' nearly always are, or not at all.
  *
  * Locks: PAGE_HEAP, the caller's.
  */
@@ -39,15 +42,28 @@
 #define RESERVE_DEVICE_FACTOR   8u
 #define RESERVE_PAGES_SHARE     256u /* of memory */
 #define RESERVE_PAGES_BYTES_MAX (4 * MIB)
+#define RESERVE_SHARE_MAX       4u /* of memory, at most, whatever a setting says */
 
-/* Free pages among [page, end), whole blocks. */
+static size_t reserve_count_chunk(const struct page_heap *heap, size_t chunk)
+{
+    const struct page_block *blocks = &heap->blocks[chunk * PAGE_CHUNK_BLOCKS];
+    size_t longest = heap->levels[0][chunk].max, pages = 0;
+
+    if (longest == 0 || longest == CHUNK_PAGES)
+        return longest;
+    for (size_t i = 0; i < PAGE_CHUNK_BLOCKS; i++)
+        pages += bits_count(page_block_free(&blocks[i]));
+    return pages;
+}
+
+/* Free pages among [page, end), whole chunks. */
 static size_t reserve_count(const struct page_heap *heap, size_t page, size_t end)
 {
     size_t pages = 0;
 
     end = MIN(end, heap->page_limit);
-    for (size_t i = page / PAGE_BLOCK_PAGES; i < end / PAGE_BLOCK_PAGES; i++)
-        pages += bits_count(page_block_free(&heap->blocks[i]));
+    for (size_t chunk = page / CHUNK_PAGES; chunk < end / CHUNK_PAGES; chunk++)
+        pages += reserve_count_chunk(heap, chunk);
     return pages;
 }
 
@@ -61,7 +77,7 @@ static size_t reserve_end(const struct page_heap *heap, size_t page, size_t end,
     size_t start = page, have = 0;
 
     while (page < end && have < *want) {
-        size_t more = reserve_count(heap, page, page + CHUNK_PAGES);
+        size_t more = reserve_count(heap, page, page + CHUNK_PAGES); /* none above the heap */
 
         if (have + more > 2 * *want)
             break;
@@ -72,18 +88,28 @@ static size_t reserve_end(const struct page_heap *heap, size_t page, size_t end,
     return have > 0 ? page : start;
 }
 
+/* Pages that a setting in bytes stands for. */
+static size_t reserve_pages(const char *name, uint64_t setting, uint64_t automatic)
+{
+    uint64_t most = page_nodes_memory() * PAGE_BYTES / RESERVE_SHARE_MAX;
+
+    if (setting == PORT_SETTING_AUTO)
+        setting = automatic;
+    if (setting > most) {
+        port_print("page heap: %s=%luK is more than 1/%u of memory; it is %luK\n", name,
+                   setting / KIB, RESERVE_SHARE_MAX, most / KIB);
+        setting = most;
+    }
+    return setting / PAGE_BYTES;
+}
+
 void page_reserve_init(void)
 {
     size_t memory = page_nodes_memory() * PAGE_BYTES;
-    uint64_t low = port_setting_dmareserve(), emergency = port_setting_reserve();
-
-    if (low == PORT_SETTING_AUTO)
-        low = MIN(memory / RESERVE_LOW_SHARE, RESERVE_LOW_BYTES_MAX);
-    if (emergency == PORT_SETTING_AUTO)
-        emergency = MIN(memory / RESERVE_PAGES_SHARE, RESERVE_PAGES_BYTES_MAX);
-    low = MIN(low, memory) / PAGE_BYTES;
-    emergency = MIN(emergency, memory) / PAGE_BYTES;
-
+    size_t low = reserve_pages("dmareserve", port_setting_dmareserve(),
+                               MIN(memory / RESERVE_LOW_SHARE, RESERVE_LOW_BYTES_MAX));
+    size_t emergency = reserve_pages("reserve", port_setting_reserve(),
+                                     MIN(memory / RESERVE_PAGES_SHARE, RESERVE_PAGES_BYTES_MAX));
     size_t device = low * RESERVE_DEVICE_FACTOR;
 
     for (unsigned node = 0; node < port_node_count(); node++) {

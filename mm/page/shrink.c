@@ -6,7 +6,7 @@
 PORT_STAT(page, shrinks);
 
 static struct page_shrinker *_Atomic shrink_first; /* [A] the list; release / acquire */
-static PORT_PERCPU(_Atomic bool, shrink_runs);     /* [A] relaxed: this CPU is at it */
+static PORT_PERCPU(_Atomic bool, shrink_runs);     /* [A] relaxed: begun on this CPU */
 
 void page_shrinker_register(struct page_shrinker *shrinker)
 {

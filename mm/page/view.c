@@ -1,88 +1,131 @@
-/* What the page heap knows of pages (mm/page/view.h). */
+/*
+ * What the page heap knows of pages (mm/page/view.h).
+ *
+ * What has gone out of a CPU's window on the fast path, only the window knows: so it is asked to
+ * publish before its block is looked at.
+ *
+ * Locks: PAGE_HEAP, for one page and its run, or for one chunk.
+ */
 #include "mm/page/view.h"
 
 #include "mm/page/nodes.h"
-
-static uint64_t view_load(const _Atomic uint64_t *word)
-{
-    return atomic_load_explicit(word, memory_order_relaxed);
-}
+#include "mm/page/page_window.h"
+#include "mm/page/zero.h"
 
 /* In the heap, in a window, or on its way to one. */
 static uint64_t view_free(const struct page_block *block)
 {
-    return page_block_free(block) | view_load(&block->window) | view_load(&block->remote);
+    return page_block_free(block) | page_block_window(block) | page_block_remote(block);
 }
 
-static bool view_bit(uint64_t word, size_t page)
+/* ---- One page; the lock is held ---- */
+
+/* The pages of a block that begin something: all but those that go on with a run. */
+static uint64_t view_begins(struct page_heap *heap, size_t index)
 {
-    return (word >> page % PAGE_BLOCK_PAGES & 1) != 0;
+    const struct page_block *block = &heap->blocks[index];
+
+    page_window_publish_locked(heap, index * PAGE_BLOCK_PAGES, 1);
+    return ~(page_block_taken(block) & page_block_joined(block));
 }
 
-static const struct page_block *view_block(size_t page)
+static void view_run(struct page_heap *heap, size_t page, struct page_view *view)
 {
-    return &page_heap_of(page)->blocks[page / PAGE_BLOCK_PAGES];
+    unsigned bit = page % PAGE_BLOCK_PAGES;
+    size_t first = page / PAGE_BLOCK_PAGES, last = first;
+    size_t limit = heap->page_limit / PAGE_BLOCK_PAGES;
+    uint64_t begins = view_begins(heap, first);
+    uint64_t at = begins & bits_mask(0, bit + 1); /* at or below the page */
+    uint64_t after = begins >> bit >> 1 << bit << 1;
+
+    while (at == 0)
+        at = view_begins(heap, --first); /* page 0 goes on with nothing */
+    while (after == 0 && ++last < limit)
+        after = view_begins(heap, last);
+
+    size_t end = last * PAGE_BLOCK_PAGES + (after != 0 ? (unsigned)__builtin_ctzll(after) : 0);
+
+    view->first = first * PAGE_BLOCK_PAGES + BITS_PER_WORD - 1 - (unsigned)__builtin_clzll(at);
+    view->pages = end - view->first;
 }
 
-/* Taken, and goes on with the run of the page before. */
-static bool view_is_joined(size_t page)
+static struct page_view view_locked(struct page_heap *heap, size_t page)
 {
-    const struct page_block *block = view_block(page);
+    const struct page_block *block = &heap->blocks[page / PAGE_BLOCK_PAGES];
+    uint64_t bit = 1ull << page % PAGE_BLOCK_PAGES;
+    struct page_view view = {.state = PAGE_ABSENT};
 
-    return page < page_heaps[0].page_limit && view_bit(page_block_present(block), page) &&
-           !view_bit(view_free(block), page) && view_bit(view_load(&block->joined), page);
+    if ((page_block_present(block) & bit) == 0)
+        return view;
+    page_window_publish_locked(heap, page, 1);
+    if ((page_block_window(block) & bit) != 0) {
+        view.state = PAGE_IN_WINDOW;
+        view.cpu = (unsigned)atomic_load_explicit(&block->holder, memory_order_relaxed) - 1;
+    } else if ((view_free(block) & bit) != 0) {
+        view.state = PAGE_FREE;
+        view.is_zero = (page_block_zero(block) & bit) != 0;
+        view.is_scavenged = (page_block_scavenged(block) & bit) != 0;
+    } else {
+        view.state = PAGE_TAKEN;
+        view_run(heap, page, &view);
+    }
+    return view;
 }
 
 struct page_view page_view(size_t page)
 {
-    struct page_view view = {.state = PAGE_ABSENT};
-
     if (page >= page_heaps[0].page_limit)
-        return view;
+        return (struct page_view){.state = PAGE_ABSENT};
 
-    const struct page_block *block = view_block(page);
-    uint64_t holder = view_load(&block->holder);
+    struct page_heap *heap = page_heap_of(page);
+    unsigned long irq_state = page_heap_lock(heap);
+    struct page_view view = view_locked(heap, page);
 
-    if (!view_bit(page_block_present(block), page))
-        return view;
-    if (view_bit(view_free(block), page)) {
-        view.state = PAGE_FREE;
-        view.is_zero = view_bit(view_load(&block->zero), page);
-        view.is_scavenged = view_bit(view_load(&block->scavenged), page);
-        if (holder != 0 && !view_bit(page_block_free(block), page)) {
-            view.state = PAGE_IN_WINDOW;
-            view.cpu = (unsigned)holder - 1;
-        }
-        return view;
-    }
-    view.state = PAGE_TAKEN;
-    for (view.first = page; view.first > 0 && view_is_joined(view.first);)
-        view.first--;
-    for (view.pages = 1; view_is_joined(view.first + view.pages);)
-        view.pages++;
+    page_heap_unlock(heap, irq_state);
     return view;
+}
+
+/* ---- Chunks ---- */
+
+static bool view_is_absent(const struct page_block *blocks)
+{
+    uint64_t present = 0;
+
+    for (size_t i = 0; i < PAGE_CHUNK_BLOCKS; i++)
+        present |= page_block_present(&blocks[i]);
+    return present == 0;
+}
+
+static void view_count_chunk(size_t chunk, struct page_counts *counts)
+{
+    size_t page = chunk * CHUNK_PAGES;
+    struct page_heap *heap = page_heap_of(page);
+    const struct page_block *blocks = &heap->blocks[page / PAGE_BLOCK_PAGES];
+
+    if (view_is_absent(blocks))
+        return;
+
+    unsigned long irq_state = page_heap_lock(heap);
+
+    page_window_publish_locked(heap, page, CHUNK_PAGES);
+    for (size_t i = 0; i < PAGE_CHUNK_BLOCKS; i++) {
+        uint64_t free = view_free(&blocks[i]);
+
+        counts->present += bits_count(page_block_present(&blocks[i]));
+        counts->free += bits_count(free);
+        counts->zero += bits_count(free & page_block_zero(&blocks[i]));
+        counts->scavenged += bits_count(free & page_block_scavenged(&blocks[i]));
+    }
+    page_heap_unlock(heap, irq_state);
 }
 
 struct page_counts page_count_chunks(size_t chunk, size_t chunks)
 {
     struct page_counts counts = {0};
-    size_t end =
-        MIN((chunk + chunks) * PAGE_CHUNK_BLOCKS, page_heaps[0].page_limit / PAGE_BLOCK_PAGES);
+    size_t end = MIN(chunk + chunks, page_chunk_limit());
 
-    for (size_t i = chunk * PAGE_CHUNK_BLOCKS; i < end; i++) {
-        const struct page_block *block = view_block(i * PAGE_BLOCK_PAGES);
-        uint64_t present = page_block_present(block);
-
-        if (present == 0)
-            continue;
-
-        uint64_t free = view_free(block) & present;
-
-        counts.present += bits_count(present);
-        counts.free += bits_count(free);
-        counts.zero += bits_count(free & view_load(&block->zero));
-        counts.scavenged += bits_count(free & view_load(&block->scavenged));
-    }
+    for (; chunk < end; chunk++)
+        view_count_chunk(chunk, &counts);
     return counts;
 }
 

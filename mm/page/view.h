@@ -1,6 +1,6 @@
 /*
- * What the page heap knows of pages, for reports.  It only reads, without a lock, so what changes
- * meanwhile may be seen in part.  Any context.
+ * What the page heap knows of pages, for reports: right at the time of asking, what CPUs have in
+ * their windows and take from them included; counts are so chunk by chunk.  irq; takes heaps' locks.
  */
 #pragma once
 
@@ -22,7 +22,7 @@ struct page_view {
     size_t pages;
 };
 
-struct page_view page_view(size_t page); /* by number; any */
+struct page_view page_view(size_t page); /* by number; any is allowed */
 
 /* Pages of a stretch, by what is known of them. */
 struct page_counts {

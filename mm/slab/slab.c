@@ -14,8 +14,8 @@
  * magazine per class: MAGAZINE_SLOTS slots or 8 KiB.
  *
  * Exhaustion.  When no span can be made, everything that is cached is given back, once, and the
- * request is tried again: in ordinary context on all CPUs, with interrupts off what this CPU may
- * touch.  Only then NULL.  An injected fault (port_fault) at the head of the slow path is not
+ * request is tried again: in ordinary context on all CPUs, by the page heap before it fails
+ * (slab_shrink); with interrupts off what this CPU may touch.  Only then NULL.  An injected fault (port_fault) at the head of the slow path is not
  * retried, so that callers meet NULL; one further down is, so that tests meet the retry.
  *
  * Locks: SLAB_CACHES for the list of caches; each central's.  What stands in a magazine belongs to
@@ -244,13 +244,10 @@ void slab_drain_all(void)
 void slab_reclaim(void)
 {
     port_stat_inc(slab, reclaims);
-    if (port_can_wait()) {
-        slab_drain_all();
-        page_drain_all();
-    } else {
-        slab_drain_this_cpu(NULL);
-        slab_each_central(central_trim);
-        span_drain();
-        page_drain_this_cpu(NULL);
-    }
+    if (port_can_wait())
+        return; /* slab_shrink has been at it */
+    slab_drain_this_cpu(NULL);
+    slab_each_central(central_trim);
+    span_drain();
+    page_drain_this_cpu(NULL);
 }

@@ -12,48 +12,22 @@
  *     | SPAN_CLASS_FREED | granule's index in the span, 40 bits | unused | span class |
  *      63              56 55                                  16 15     8 7          0
  */
-#include "mm/page/early.h"
+#include "mm/page/arena.h"
 #include "mm/span/span_impl.h"
 
-#define SPAN_ARENA_GRANULES    (ARENA_BYTES / GRANULE_BYTES)
-#define SPAN_ARENA_TABLE_BYTES (SPAN_ARENA_GRANULES * sizeof(uint64_t))
+#define SPAN_ARENA_GRANULES (ARENA_BYTES / GRANULE_BYTES)
 
 PORT_STAT(span, create_failed);
 
 _Atomic uint64_t *span_table;
 size_t span_table_count;
 
-static size_t span_table_bytes;        /* [C] after span_init: bytes that back the table */
 static _Atomic size_t span_live_bytes; /* [A] relaxed: bytes of all spans */
-
-static void *span_table_take_page(void)
-{
-    span_table_bytes += PAGE_BYTES;
-    return page_alloc(1, PAGE_ZERO);
-}
 
 void span_init(void)
 {
-    size_t range_count;
-    const struct mm_range *ranges = early_ranges(&range_count);
-    uint64_t end_of_ram =
-        range_count == 0 ? 0 : ranges[range_count - 1].base + ranges[range_count - 1].bytes;
-    size_t arenas = ALIGN_UP(end_of_ram, ARENA_BYTES) / ARENA_BYTES;
-    char *table = port_table_reserve(arenas * SPAN_ARENA_TABLE_BYTES);
-
-    if (table == NULL)
-        port_panic("span_init: no addresses for the table of %zu arenas", arenas);
-    for (size_t i = 0; i < range_count; i++) {
-        size_t first = ranges[i].base / ARENA_BYTES;
-        size_t end = (ranges[i].base + ranges[i].bytes - 1) / ARENA_BYTES + 1;
-
-        if (!port_table_commit(table + first * SPAN_ARENA_TABLE_BYTES,
-                               (end - first) * SPAN_ARENA_TABLE_BYTES, span_table_take_page))
-            port_panic("span_init: no memory for the span table, %zu KiB per 64 MiB of RAM",
-                       SPAN_ARENA_TABLE_BYTES / KIB);
-    }
-    span_table = (_Atomic uint64_t *)table;
-    span_table_count = arenas * SPAN_ARENA_GRANULES;
+    span_table = page_arena_table("spans", SPAN_ARENA_GRANULES * sizeof(uint64_t));
+    span_table_count = page_arena_limit() * SPAN_ARENA_GRANULES;
 }
 
 static _Atomic uint64_t *span_entries(const struct span *span)
@@ -178,7 +152,7 @@ struct span_stats span_stats(void)
         .spans = span_desc_live(),
         .span_bytes = span_bytes_now(),
         .desc_bytes = span_desc_bytes(),
-        .table_bytes = span_table_bytes,
+        .table_bytes = page_arena_table_bytes((const void *)span_table),
     };
 }
 

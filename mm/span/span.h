@@ -194,12 +194,12 @@ struct span_stats {
     size_t spans;
     size_t span_bytes;
     size_t desc_bytes;  /* pages of the descriptor pool, from page_alloc */
-    size_t table_bytes; /* what backs the table, from page_alloc */
+    size_t table_bytes; /* what backs the table; among the page heap's tables too */
 };
 struct span_stats span_stats(void); /* irq; exact when nothing else runs */
 size_t span_bytes_now(void);        /* span_stats().span_bytes alone, by one load; any context */
 
-void span_init(void);  /* mm_init, when the page heap is open: table and pool */
+void span_init(void);  /* mm_init, before the page heap opens: the table */
 void span_drain(void); /* empty pages of the descriptor pool back to the page heap; irq */
 void span_check(const struct span *span); /* S1 to S4; owner's lock held */
 void span_check_all(void);                /* every span there is; nothing else running */

@@ -97,7 +97,7 @@ TEST(sequence, every_one_is_in_its_section)
 {
     const struct sequence_bounds *bounds = __start_restart_table;
 
-    if (!CONFIG_SEQUENCES) {
+    if (!ARCH_HAS_SEQUENCES) {
         test_skip(t, "built without");
         return;
     }

@@ -38,6 +38,7 @@ struct bench_result {
     uint64_t n;
     uint64_t fine;
     uint64_t part_fine;
+    uint64_t count_fine;
     uint64_t bytes, allocs; /* per operation */
 };
 
@@ -146,6 +147,7 @@ static const char *bench_measure(const struct bench_case *bench_case, size_t arg
         .n = n,
         .fine = figure_fine(units, n),
         .part_fine = figure_fine(units, last.parts),
+        .count_fine = figure_fine(last.count, n),
         .bytes = last.alloc_bytes / n,
         .allocs = last.allocs / n,
     };
@@ -250,7 +252,7 @@ static void bench_print(const struct bench_variant *variant, void *context)
     const struct bench_case *bench_case = variant->bench_case;
     const int *width = context;
     struct bench_result result;
-    char part[64] = "";
+    char part[64] = "", counted[64] = "";
 
     if (bench_case->cpus > cpus_online()) {
         printk("--- SKIP: Benchmark%s: it needs %u CPUs, there are %u\n", variant->name,
@@ -266,8 +268,12 @@ static void bench_print(const struct bench_variant *variant, void *context)
     if (bench_case->part_unit != NULL)
         format_string(part, sizeof(part), "\t%s %s/%s", figure_go(result.part_fine).text,
                       ticks_unit(), bench_case->part_unit);
-    printk("Benchmark%-*s\t%8lu\t%s %s/op%s\t%8lu B/op\t%8lu allocs/op\n", *width, variant->name,
-           result.n, figure_go(result.fine).text, ticks_unit(), part, result.bytes, result.allocs);
+    if (bench_case->count_unit != NULL)
+        format_string(counted, sizeof(counted), "\t%s %s/op", figure_go(result.count_fine).text,
+                      bench_case->count_unit);
+    printk("Benchmark%-*s\t%8lu\t%s %s/op%s%s\t%8lu B/op\t%8lu allocs/op\n", *width, variant->name,
+           result.n, figure_go(result.fine).text, ticks_unit(), part, counted, result.bytes,
+           result.allocs);
 }
 
 /* As CPUID tells it, to stand behind "cpu: "; false: it does not. */

@@ -29,6 +29,7 @@ struct bench {
     uint64_t allocs; /* in n operations; see bench_allocs */
     uint64_t alloc_bytes;
     uint64_t parts;   /* n operations are so many part_units; 0: no such figure */
+    uint64_t count;   /* of count_units in n operations, if the case has such */
     const char *skip; /* set by loop: why there is no figure */
 };
 
@@ -46,6 +47,7 @@ struct bench_case {
     uint64_t n_max;                     /* 0: none */
     unsigned cpus;                      /* CPUs it runs on; 0: 1 */
     const char *part_unit;              /* a second figure, per part: "record"; NULL: none */
+    const char *count_unit;             /* likewise, counted by loop per operation: "locks" */
 };
 
 #define BENCH(name_, ...)                                                                  \

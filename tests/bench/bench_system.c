@@ -2,9 +2,14 @@
  * Benchmarks of the whole.
  *
  *     Boot     instructions from kmain to ready, as counted once, at start-up
+ *     Open     of these, for the CPU that does most, from when all CPUs run until all of memory is
+ *              open; a second figure is per MiB that was left to open.  A line is for a machine of
+ *              so many CPUs: `make bench ICOUNT=1 CPUS=4 MEM=8G BENCH=Open`
  *     Replay   a trace from its first record to its last, on one CPU, without filling or checking
  *              objects; less the same walk without the allocator.  A second figure is per record
  */
+#include "kernel/boot_memory.h"
+#include "kernel/cpus.h"
 #include "kernel/modules.h"
 #include "kernel/time.h"
 #include "mm/page/page.h"
@@ -21,6 +26,44 @@ static void boot(struct bench *bench)
 }
 
 BENCH(Boot, .name = "Boot", .n_max = 1, .loop = boot);
+
+/* What the CPU opened that opened most, of what was left when CPUs ran; bytes. */
+static uint64_t open_most(void)
+{
+    uint64_t all = 0, most = 0;
+
+    for (unsigned cpu = 0; cpu < cpus_online(); cpu++) {
+        uint64_t bytes = page_opened_by(cpu) * PAGE_BYTES;
+
+        all += bytes;
+        most = MAX(most, cpu > 0 ? bytes : 0);
+    }
+    return MAX(most, page_opened_by(0) * PAGE_BYTES - (all - boot_memory_fill_bytes()));
+}
+
+/* One clock counts the instructions of all CPUs: a CPU's part is as large as what it opened. */
+static void open_on(struct bench *bench, unsigned cpus)
+{
+    boot(bench);
+    if (bench->skip == NULL && cpus_online() != cpus)
+        bench->skip = "another number of CPUs runs: CPUS=";
+    bench->parts = boot_memory_fill_bytes() / MIB;
+    bench->ticks = boot_memory_fill_ticks() * (open_most() / MIB) / MAX(bench->parts, 1ul);
+    if (bench->skip == NULL && bench->parts == 0)
+        bench->skip = "all was open before CPUs ran: MEM=";
+}
+
+#define OPEN_BENCH(cpus_)                                                             \
+    static void open_on_##cpus_(struct bench *bench)                                  \
+    {                                                                                 \
+        open_on(bench, cpus_);                                                        \
+    }                                                                                 \
+    BENCH(Open##cpus_, .name = "Open", .n_max = 1, .cpus = cpus_, .part_unit = "MiB", \
+          .loop = open_on_##cpus_)
+
+OPEN_BENCH(1);
+OPEN_BENCH(2);
+OPEN_BENCH(4);
 
 /* ---- Replay ---- */
 

@@ -3,7 +3,8 @@
  * addresses too, which Linux backs where they are written.
  */
 #include <sys/mman.h>
-#include "mm/page/page_heap.h"
+#include "mm/page/arena.h"
+#include "mm/page/debug.h"
 #include "tests/test.h"
 
 #define SPARSE_PAGES (MM_PHYS_BYTES / PAGE_BYTES)
@@ -84,4 +85,26 @@ TEST(page, sparse_64_tib)
     EXPECT(t, heap.free_pages == 0);
     page_heap_unlock(&heap, irq_state);
     sparse_close(&heap);
+}
+
+/*
+ * All tables of all layers, with their page tables, for memory without holes: what page_init.c sets
+ * aside, so what there is at most.
+ */
+TEST(page, sparse_metadata_of_1_tib_and_64_tib)
+{
+    static const size_t sizes[] = {GIB, 64 * GIB, TIB, MM_PHYS_BYTES};
+
+    if (page_debug.has_owners) {
+        test_skip(t, "the table of owners takes more");
+        return;
+    }
+    for (size_t i = 0; i < ARRAY_COUNT(sizes); i++) {
+        size_t tables = page_arenas_cost(sizes[i] / ARENA_BYTES, 1) * PAGE_BYTES;
+        struct page_heap heap;
+
+        page_heap_shape(&heap, sizes[i] / PAGE_BYTES);
+        EXPECT(t, tables > page_heap_blocks_bytes(&heap) + page_heap_summaries_bytes(&heap));
+        EXPECT(t, tables <= sizes[i] / 200);
+    }
 }

@@ -83,6 +83,7 @@ static void open_mm(void)
     char *early = early_alloc(100, 64);
     CHECK(IS_ALIGNED((uintptr_t)early, 64) && early[0] == 0 && early[99] == 0);
     mm_init();
+    mm_open();
 }
 
 int main(void)

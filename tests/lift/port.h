@@ -197,6 +197,15 @@ static inline uintptr_t port_direct_base(void)
 void *port_table_reserve(size_t bytes);
 bool port_table_commit(void *addr, size_t bytes, void *(*take_page)(void));
 
+static inline bool port_table_back(void *addr, size_t bytes, void *(*take_page)(void))
+{
+    return port_table_commit(addr, bytes, take_page);
+}
+
+static inline void port_table_flush(void)
+{
+}
+
 static inline void port_zero_pages(void *addr, size_t pages)
 {
     memset(addr, 0, pages * 4096);

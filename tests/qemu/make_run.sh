@@ -93,6 +93,12 @@ trace_from_elsewhere() {
     ended_well
 }
 
+least_memory() {
+    make_run /dev/null MEM=64M
+    ended_well
+    says "corruption found: 0"
+}
+
 # Firmware resets with 16 MiB, and with 32 MiB finds no disk and waits for a key.
 too_little_memory() {
     for mem in 16M 32M; do
@@ -118,4 +124,4 @@ missing_trace() {
 
 ktap make_run input_at_its_end piped_commands last_line_without_end failed_command_fails_make \
     panic_fails_make silent_input_holds_nothing_up other_trace odd_words trace_from_elsewhere \
-    too_little_memory bad_cpus missing_trace
+    least_memory too_little_memory bad_cpus missing_trace

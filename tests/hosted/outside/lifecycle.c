@@ -155,7 +155,8 @@ static void sizes_and_counts(void)
     static const struct {
         size_t ram_bytes;
         unsigned cpus;
-    } machines[] = {{4ul << 20, 1}, {128ul << 20, 64}, {8ul << 30, 3}, {64ul << 30, 8}};
+    } machines[] = {
+        {4ul << 20, 1}, {128ul << 20, 64}, {8ul << 30, 3}, {64ul << 30, 8}, {1ul << 40, 2}};
 
     for (size_t i = 0; i < sizeof(machines) / sizeof(machines[0]); i++) {
         size_t pages = machines[i].ram_bytes / 4096;
@@ -163,6 +164,8 @@ static void sizes_and_counts(void)
         EXPECT(hosted_start(machines[i].ram_bytes, machines[i].cpus, "paranoia=1") == 0);
         EXPECT(free_pages() < pages && free_pages() > pages / 2);
         kfree(kmalloc(64));
+        EXPECT(machines[i].ram_bytes < (8ul << 30) ||
+               mm_stats().meta_bytes <= machines[i].ram_bytes / 200);
         hosted_stop();
     }
 }

@@ -176,6 +176,53 @@ TEST(page_view, knows_windows)
     port_irq_restore(irq_state);
 }
 
+/* What went out on the fast path a moment ago, and came back so. */
+TEST(page_view, sees_the_fast_paths)
+{
+    unsigned long irq_state = port_irq_save();
+    size_t lengths[] = {1, 3, 1, 3, 15}, taken = 0;
+    char *runs[ARRAY_COUNT(lengths)];
+    struct page_counts before, after;
+
+    before = page_count_chunks(0, page_chunk_limit());
+    for (size_t i = 0; i < ARRAY_COUNT(lengths); i++) {
+        runs[i] = page_alloc(lengths[i], 0);
+        taken += lengths[i];
+    }
+    after = page_count_chunks(0, page_chunk_limit());
+    EXPECT(t, after.free == before.free - taken);
+    for (size_t i = 0; i < ARRAY_COUNT(lengths); i++)
+        for (size_t j = 0; j < lengths[i]; j++) {
+            struct page_view view = page_view(number_of(runs[i]) + j);
+
+            EXPECT(t, view.state == PAGE_TAKEN);
+            EXPECT(t, view.first == number_of(runs[i]) && view.pages == lengths[i]);
+        }
+    page_free(runs[1], 3);
+    EXPECT(t, page_view(number_of(runs[1]) + 2).state != PAGE_TAKEN);
+    EXPECT(t, page_view(number_of(runs[2])).pages == 1);
+    for (size_t i = 0; i < ARRAY_COUNT(lengths); i++)
+        if (i != 1)
+            page_free(runs[i], lengths[i]);
+    after = page_count_chunks(0, page_chunk_limit());
+    EXPECT(t, after.free == before.free);
+    port_irq_restore(irq_state);
+}
+
+/* A run over several blocks, next to one that the window holds. */
+TEST(page_view, knows_long_runs)
+{
+    char *run = page_alloc_aligned(200, 64, 0, 0);
+
+    REQUIRE(t, run != NULL);
+    for (size_t i = 0; i < 200; i += 199 / 3) {
+        struct page_view view = page_view(number_of(run) + i);
+
+        EXPECT(t, view.first == number_of(run) && view.pages == 200);
+    }
+    page_free(run, 200);
+}
+
 TEST(page_view, counts_chunks)
 {
     char *run = page_alloc_aligned(CHUNK_PAGES, CHUNK_PAGES, 0, 0);

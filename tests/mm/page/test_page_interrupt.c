@@ -128,7 +128,7 @@ TEST(page, interrupted_at_every_instruction)
 {
     static const size_t lengths[] = {1, 2, 8};
 
-    if (!CONFIG_SEQUENCES) {
+    if (!ARCH_HAS_SEQUENCES) {
         test_skip(t, "built without sequences");
         return;
     }

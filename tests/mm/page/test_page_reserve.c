@@ -1,8 +1,11 @@
 /* Reserves: what is left for devices and for PAGE_RESERVE when ordinary requests have had all. */
+#include "kernel/base/string.h"
+#include "kernel/cmdline.h"
+#include "kernel/fault.h"
 #include "mm/page/nodes.h"
 #include "mm/page/page.h"
 #include "mm/page/reserve.h"
-#include "kernel/fault.h"
+#include "tests/kernel/capture.h"
 #include "tests/test.h"
 
 /* Runs in a chain through their first words. */
@@ -97,7 +100,9 @@ TEST(page_reserve, serves_when_the_rest_is_full)
     EXPECT(t, page_alloc(1, 0) == NULL && page_alloc(1, PAGE_ZERO) == NULL);
     EXPECT(t, page_free_count() == all - pages);
     EXPECT(t, page_free_count() == page_stats().reserved_pages);
-    if (reserve_low_chunks() > 1) {
+    if (port_setting_dmareserve() != 0) {
+        EXPECT(t, reserve_low_chunks() > 0);
+
         void *low = page_alloc_aligned(64, 16, MM_DMA_BYTES, 0);
         void *device = page_alloc_aligned(64, 1, PAGE_DEVICE_BYTES, PAGE_ZERO);
 
@@ -140,6 +145,68 @@ TEST(page_reserve, claims_do_not_mix)
     page_check();
 }
 
+/* What is said to be held back, while part of the devices' memory is in use. */
+TEST(page_reserve, counts_what_devices_have_left)
+{
+    size_t reserved = page_stats().reserved_pages, lengths[] = {1, 63, 512, 700}, taken = 0;
+    void *runs[ARRAY_COUNT(lengths)];
+    size_t pages;
+    struct chain *ordinary = take_all(0, 0, &pages);
+
+    for (size_t i = 0; i < ARRAY_COUNT(lengths); i++) {
+        runs[i] = page_alloc_aligned(lengths[i], 1, MM_DMA_BYTES, 0);
+        taken += runs[i] != NULL ? lengths[i] : 0;
+        EXPECT(t, page_stats().reserved_pages == reserved - taken);
+        EXPECT(t, page_free_count() == reserved - taken);
+    }
+    for (size_t i = 0; i < ARRAY_COUNT(lengths); i++)
+        page_free(runs[i], lengths[i]);
+    chain_free(ordinary);
+    page_drain_all();
+    EXPECT(t, page_stats().reserved_pages == reserved);
+}
+
+/* What dmareserve= and reserve= have come to; said: what was printed. */
+static const char *reserve_with(uint64_t dmareserve, uint64_t reserve)
+{
+    uint64_t dmareserve_before = settings.dmareserve_bytes;
+    uint64_t reserve_before = settings.reserve_bytes;
+
+    page_drain_all();
+    capture_begin();
+    settings.dmareserve_bytes = dmareserve;
+    settings.reserve_bytes = reserve;
+    page_reserve_init();
+    settings.dmareserve_bytes = dmareserve_before;
+    settings.reserve_bytes = reserve_before;
+    return capture_end();
+}
+
+TEST(page_reserve, settings_leave_most_of_memory)
+{
+    struct page_reserve before[PORT_NODE_MAX];
+    size_t memory = page_nodes_memory();
+
+    for (unsigned node = 0; node < port_node_count(); node++)
+        before[node] = page_heaps[node].reserve;
+
+    const char *said = reserve_with(16 * MIB, memory * PAGE_BYTES);
+
+    EXPECT(t, strstr(said, " reserve=") != NULL);
+    EXPECT(t, (strstr(said, "dmareserve=") != NULL) == (16 * MIB > memory * PAGE_BYTES / 4));
+    EXPECT(t, reserve_pages() <= memory / 4);
+    EXPECT(t, page_stats().reserved_pages <= memory / 2 + CHUNK_PAGES);
+
+    void *page = page_alloc(1, 0);
+
+    EXPECT(t, page != NULL);
+    page_free(page, 1);
+    said = reserve_with(0, memory * PAGE_BYTES / 5);
+    EXPECT(t, strlen(said) == 0 && reserve_low_chunks() == 0);
+    for (unsigned node = 0; node < port_node_count(); node++)
+        page_heaps[node].reserve = before[node];
+}
+
 /* The windows of CPUs do not eat into it either: page by page as run by run. */
 TEST(page_reserve, single_pages_stop_where_runs_do)
 {
@@ -166,16 +233,22 @@ TEST(page_reserve, single_pages_stop_where_runs_do)
 TEST(page_reserve, every_acquisition_can_fail)
 {
     static const struct {
+        size_t align;
         uintptr_t limit;
         unsigned flags;
-    } requests[] = {{0, PAGE_RESERVE}, {MM_DMA_BYTES, 0}, {PAGE_DEVICE_BYTES, PAGE_ZERO}};
+    } requests[] = {{1, 0, PAGE_RESERVE},
+                    {1, MM_DMA_BYTES, 0},
+                    {1, PAGE_DEVICE_BYTES, PAGE_ZERO},
+                    {4, 0, 0},
+                    {256, 0, PAGE_ZERO}};
 
     for (size_t i = 0; i < ARRAY_COUNT(requests); i++)
         for (unsigned nth = 1; nth <= 2; nth++) {
             size_t before = page_free_count();
 
             fault_fail_nth(nth);
-            void *run = page_alloc_aligned(3, 1, requests[i].limit, requests[i].flags);
+            void *run =
+                page_alloc_aligned(3, requests[i].align, requests[i].limit, requests[i].flags);
             bool has_fired = fault_disarm();
 
             EXPECT(t, has_fired == (nth == 1) && (run == NULL) == has_fired);

@@ -1,4 +1,6 @@
 /* Shrinkers: run before a request fails, once, never by one another. */
+#include "kernel/stat.h"
+#include "mm/page/nodes.h"
 #include "mm/page/page.h"
 #include "mm/page/shrink.h"
 #include "tests/mm/page/hoard.h"
@@ -23,7 +25,7 @@ static void cache_shrink(size_t pages)
     cache.calls++;
     cache.wanted = pages;
     cache.depth_max = MAX(cache.depth_max, ++cache.depth);
-    if (page_alloc(PAGE_RUN_MAX, 0) != NULL) /* fails, and calls nobody */
+    if (page_alloc(page_free_count() + 1, 0) != NULL) /* fails, and calls nobody */
         cache.depth_max = 0;
     while (cache.count > 0)
         page_free(cache.pages[--cache.count], 1);
@@ -95,6 +97,22 @@ TEST(page_shrink, not_where_it_could_not_wait)
     EXPECT(t, page_alloc(1, 0) == NULL);
     EXPECT(t, cache.calls == 0 && page_free_count() == 0);
     port_irq_restore(irq_state);
+    cache_end(hoard);
+}
+
+/* What no heap could ever serve disturbs nobody. */
+TEST(page_shrink, not_for_what_is_impossible)
+{
+    const struct stat *drains = stat_find("page", "drain_retry");
+    struct hoard *hoard = cache_begin();
+    uint64_t before = stat_read(drains);
+
+    EXPECT(t, page_alloc(page_nodes_memory() + 1, 0) == NULL);
+    EXPECT(t, page_alloc(PAGE_RUN_MAX, 0) == NULL);
+    EXPECT(t, page_alloc_aligned(17, 1, 16 * PAGE_BYTES, 0) == NULL);
+    EXPECT(t, cache.calls == 0 && stat_read(drains) == before);
+    EXPECT(t, page_alloc_aligned(16, 1, 16 * PAGE_BYTES, 0) == NULL);
+    EXPECT(t, cache.calls == 1 && stat_read(drains) > before);
     cache_end(hoard);
 }
 
