@@ -2,6 +2,7 @@
 #include "mm/page/nodes.h"
 
 struct page_heap page_heaps[PORT_NODE_MAX];
+unsigned page_node_count;
 size_t page_node_pages[PORT_NODE_MAX];
 
 struct node_part node_parts[PORT_NODE_PARTS_MAX];
@@ -54,6 +55,7 @@ static void nodes_read_order(unsigned from)
 
 void page_nodes_init(void)
 {
+    page_node_count = port_node_count();
     nodes_read_parts();
     for (unsigned node = 0; node < port_node_count(); node++) {
         page_heaps[node] = (struct page_heap){.lock = PORT_LOCK_INIT(PAGE_HEAP)};

@@ -18,6 +18,7 @@
 #include "mm/page/page_heap.h"
 
 extern struct page_heap page_heaps[PORT_NODE_MAX]; /* by node */
+extern unsigned page_node_count;                   /* [C] from page_nodes_init on: the port's */
 
 struct node_part {
     size_t end; /* [C] page number above it, whole chunks */
@@ -44,6 +45,14 @@ static inline struct page_heap *page_heap_of(size_t page)
 
 /* The nth nearest to a node, 0 .. port_node_count() - 1; the 0th is itself.  Any context. */
 struct page_heap *page_node_near(unsigned node, unsigned nth);
+
+/* The nth nearest to this CPU.  Interrupts are off. */
+static inline struct page_heap *page_heap_near(unsigned nth)
+{
+    if (LIKELY(page_node_count == 1))
+        return &page_heaps[0];
+    return page_node_near(port_cpu_node(port_cpu_id()), nth);
+}
 
 /* [C] from page_heap_start on: by node, pages of memory, be they open yet or not. */
 extern size_t page_node_pages[PORT_NODE_MAX];

@@ -54,11 +54,26 @@ static size_t page_find(struct page_heap *heap, const struct page_request *want)
     return page_reserve_find(heap, want->pages, want->align, want->limit, want->flags);
 }
 
-/* Take a run from one heap: its first page, or PAGE_NONE.  Interrupts are off. */
-static size_t page_take_from(struct page_heap *heap, struct page_request *want)
+/* Take the free run at `page`, its block as the window with it where that is worth it. */
+static size_t page_take_found(struct page_heap *heap, struct page_request *want, size_t page)
 {
     bool is_small = want->pages <= PAGE_WINDOW_RUN_MAX && want->limit == PAGE_NONE;
 
+    if (is_small && page_window_is_worth_locked(heap, page, want->pages)) {
+        page = page_find_in_block(heap, want, page);
+        if (page_window_may_take_locked(heap, page, want->pages)) {
+            want->is_zero = page_window_take_locked(heap, page, want->pages);
+            return page;
+        }
+    }
+    want->is_zero = page_zero_take(heap, page, want->pages);
+    page_heap_take(heap, page, want->pages);
+    return page;
+}
+
+/* Take a run from one heap: its first page, or PAGE_NONE.  Interrupts are off. */
+static size_t page_take_from(struct page_heap *heap, struct page_request *want)
+{
     if (UNLIKELY(page_window_heap() != heap && page_window_heap() != NULL))
         page_window_return();
 
@@ -70,16 +85,8 @@ static size_t page_take_from(struct page_heap *heap, struct page_request *want)
         page_pending_collect_locked(heap);
         page = page_find(heap, want);
     }
-    if (page != PAGE_NONE) {
-        if (is_small)
-            page = page_find_in_block(heap, want, page);
-        if (is_small && page_window_may_take_locked(heap, page, want->pages)) {
-            want->is_zero = page_window_take_locked(heap, page, want->pages);
-        } else {
-            want->is_zero = page_zero_take(heap, page, want->pages);
-            page_heap_take(heap, page, want->pages);
-        }
-    }
+    if (LIKELY(page != PAGE_NONE))
+        page = page_take_found(heap, want, page);
     page_heap_unlock(heap, irq_state);
     return page;
 }
@@ -88,11 +95,10 @@ static size_t page_take_from(struct page_heap *heap, struct page_request *want)
 static size_t page_take(struct page_request *want)
 {
     unsigned long irq_state = port_irq_save();
-    unsigned node = port_cpu_node(port_cpu_id());
     size_t page = PAGE_NONE;
 
-    for (unsigned nth = 0; nth < port_node_count() && page == PAGE_NONE; nth++)
-        page = page_take_from(page_node_near(node, nth), want);
+    for (unsigned nth = 0; nth < page_node_count && page == PAGE_NONE; nth++)
+        page = page_take_from(page_heap_near(nth), want);
     port_irq_restore(irq_state);
     return page;
 }
@@ -133,7 +139,7 @@ static void *page_take_anywhere(struct page_request *want)
 
     if (addr != NULL)
         return addr;
-    if (port_fault())
+    if (UNLIKELY(port_fault_is_armed()) && port_fault())
         return NULL;
 
     size_t page = page_take(want);
@@ -218,6 +224,19 @@ static NOINLINE void page_free_debug(const struct page_heap *heap, const void *a
     page_debug_free(page, pages);
 }
 
+/* Whether some page of [page, end], the one behind the run included, is in a block that is held. */
+static bool page_is_held(const struct page_heap *heap, size_t page, size_t end)
+{
+    const struct page_block *block = &heap->blocks[page / PAGE_BLOCK_PAGES];
+    const struct page_block *last =
+        &heap->blocks[MIN(end, heap->page_limit - 1) / PAGE_BLOCK_PAGES];
+
+    while (block <= last)
+        if (page_block_is_held(block++))
+            return true;
+    return false;
+}
+
 /* By the heap's lock: runs that pending.c does not take, and those that are wrong. */
 NOINLINE void page_free_locked(const void *addr, size_t pages)
 {
@@ -238,11 +257,14 @@ NOINLINE void page_free_locked(const void *addr, size_t pages)
         page_free_debug(heap, addr, page, pages);
 
     unsigned long irq_state = page_heap_lock(heap);
+    bool is_held = page_is_held(heap, page, page + pages);
 
-    page_window_publish_locked(heap, page, pages);
+    if (is_held)
+        page_window_publish_locked(heap, page, pages);
     if (UNLIKELY(!page_heap_put(heap, page, pages)))
         page_free_refused(heap, addr, page, pages);
-    page_window_notify_locked(heap, page, pages);
+    if (is_held)
+        page_window_notify_locked(heap, page, pages);
     page_heap_unlock(heap, irq_state);
 }
 

@@ -46,7 +46,6 @@
 #include "mm/page/reserve.h"
 #include "mm/page/zero.h"
 
-#define WINDOW_GAIN             32u /* pages more that make another block worth it */
 #define WINDOW_MISSES           3u  /* of one length, running */
 #define WINDOW_IDLES_PER_SECOND 10u /* unused so long on an idle CPU: 1 / 10 s, it goes back */
 
@@ -132,12 +131,19 @@ void *page_window_search(size_t pages, size_t align)
 {
     unsigned long irq_state = port_irq_save();
     struct page_window *window = port_this_cpu(page_window);
-    uint64_t aligned = align <= PAGE_BLOCK_PAGES ? bits_aligned(align) : 0;
-    uint64_t starts = bits_run_starts(seq_window_load(&window->seq.free), pages) & aligned;
+    uint64_t free = window_free(window);
     void *addr = NULL;
 
+    if (free == 0) {
+        port_irq_restore(irq_state);
+        return NULL;
+    }
+
+    uint64_t aligned = align <= PAGE_BLOCK_PAGES ? bits_aligned(align) : 0;
+    uint64_t starts = bits_run_starts(seq_window_load(&window->seq.free), pages) & aligned;
+
     if (starts == 0) /* zero pages among them, of which others stay apart */
-        starts = bits_run_starts(window_free(window), pages) & aligned;
+        starts = bits_run_starts(free, pages) & aligned;
     if (starts != 0) {
         unsigned bit = (unsigned)__builtin_ctzll(starts);
 
@@ -262,26 +268,26 @@ struct page_heap *page_window_heap(void)
 }
 
 /*
- * Whether a block with that many free pages is worth giving the window up, after a miss.  One page:
- * yes, the window is empty.  A run: if the block has much more to give, or such runs keep missing.
- * Else they come from the heap one by one, and the window's few pages stay for those that fit.
+ * One page: the window is empty.  A run: from a block that is wholly free, or when such runs keep
+ * missing.  Else they come from the heap one by one, and the window's few pages stay for those that
+ * fit.
  */
-static bool window_is_worth(struct page_window *window, size_t pages, unsigned free)
+bool page_window_is_worth_locked(const struct page_heap *heap, size_t page, size_t pages)
 {
+    struct page_window *window = port_this_cpu(page_window);
+
     window->misses = pages == window->missed_pages ? window->misses + 1 : 1;
     window->missed_pages = pages;
-    return pages == 1 || free >= bits_count(window_free(window)) + WINDOW_GAIN ||
+    return pages == 1 || ~page_block_free(&heap->blocks[page / PAGE_BLOCK_PAGES]) == 0 ||
            window->misses >= WINDOW_MISSES;
 }
 
 bool page_window_may_take_locked(const struct page_heap *heap, size_t page, size_t pages)
 {
     const struct page_block *block = &heap->blocks[page / PAGE_BLOCK_PAGES];
-    unsigned free = bits_count(page_block_free(block));
 
     return page % PAGE_BLOCK_PAGES + pages <= PAGE_BLOCK_PAGES && !port_fault_is_armed() &&
-           !page_debug_is_on() && window_is_worth(port_this_cpu(page_window), pages, free) &&
-           page_reserve_has_room(heap, free);
+           !page_debug_is_on() && page_reserve_has_room(heap, bits_count(page_block_free(block)));
 }
 
 bool page_window_take_locked(struct page_heap *heap, size_t page, size_t pages)

@@ -11,11 +11,13 @@
 #define PAGE_WINDOW_RUN_MAX ((size_t)SEQ_WINDOW_RUN_MAX)
 
 /*
- * page_window_may_take_locked -- whether the block of the free run [page, page + pages) may be this
- * CPU's window, and is worth it.
+ * page_window_is_worth_locked -- after a miss: whether the block of the free run [page, page + pages)
+ * is better than the window that this CPU has.
+ * page_window_may_take_locked -- whether it may be the window.
  * page_window_take_locked -- hand out that run; the rest of its block is this CPU's window, and the
  * one it had goes back.  True: the run is known to be zero.
  */
+bool page_window_is_worth_locked(const struct page_heap *heap, size_t page, size_t pages);
 bool page_window_may_take_locked(const struct page_heap *heap, size_t page, size_t pages);
 bool page_window_take_locked(struct page_heap *heap, size_t page, size_t pages);
 
