@@ -112,7 +112,7 @@ static void page_heap_set_free(struct page_heap *heap, size_t page, size_t pages
     }
     heap->free_pages += pages - remote;
     heap->remote_pages += remote;
-    heap->low = MIN(heap->low, MAX(page, PAGE_DMA_PAGES));
+    page_heap_note_free(heap, page);
     if (remote == 0 && page_is_in_one_chunk(page, pages))
         page_tree_grow(heap, page_tree_run(heap, page, end));
     else if (remote != pages)
@@ -129,7 +129,7 @@ static void page_heap_set_chunk_free(struct page_heap *heap, size_t page)
         page_block_set_joined(block, 0);
     }
     heap->free_pages += CHUNK_PAGES;
-    heap->low = MIN(heap->low, MAX(page, PAGE_DMA_PAGES));
+    page_heap_note_free(heap, page);
     page_tree_grow(heap, (struct page_run){page, page + CHUNK_PAGES});
 }
 
@@ -306,8 +306,7 @@ bool page_heap_put(struct page_heap *heap, size_t page, size_t pages)
     page_block_set_free(block, free);
     page_block_set_joined(block, joined & ~mask);
     heap->free_pages += pages;
-    if (page < heap->low)
-        heap->low = MAX(page, PAGE_DMA_PAGES);
+    page_heap_note_free(heap, page);
 
     /* Free pages below the first of the run, and above it. */
     unsigned below = (unsigned)__builtin_clzll(~(free << 1 << (PAGE_BLOCK_PAGES - 1 - bit)));
@@ -384,7 +383,7 @@ void page_heap_collect(struct page_heap *heap, size_t index)
     uint64_t bits = page_heap_collect_bits(heap, block);
     unsigned first = (unsigned)__builtin_ctzll(bits), pages = bits_count(bits);
 
-    heap->low = MIN(heap->low, MAX(page + first, PAGE_DMA_PAGES));
+    page_heap_note_free(heap, page + first);
     if (bits >> first == ~0ull >> (PAGE_BLOCK_PAGES - pages)) /* side by side: one run grows */
         page_tree_grow(heap, page_tree_run(heap, page + first, page + first + pages));
     else
@@ -406,6 +405,6 @@ void page_heap_release(struct page_heap *heap, size_t index)
     atomic_store_explicit(&block->holder, 0, memory_order_release);
     if (page_block_free(block) == 0)
         return;
-    heap->low = MIN(heap->low, MAX(page, PAGE_DMA_PAGES));
+    page_heap_note_free(heap, page);
     page_tree_recompute(heap, page, PAGE_BLOCK_PAGES);
 }

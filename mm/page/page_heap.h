@@ -59,6 +59,19 @@ struct page_reserve {
     size_t device_end; /* pages [PAGE_DMA_PAGES, device_end): devices', below 4 GiB; likewise */
 };
 
+/* What idle CPUs have seen of the heap in search of pages to clear (zero.c). */
+enum page_zero_news {
+    PAGE_ZERO_SEEN,  /* nothing has become free since all was looked at */
+    PAGE_ZERO_LOOKS, /* nothing since the pass began that is under way */
+    PAGE_ZERO_NEWS,  /* something has */
+};
+
+struct page_zero_pass {
+    _Atomic uint8_t news; /* [L] enum page_zero_news; read by any, relaxed */
+    size_t next, end;     /* [L] chunks [next, end) are to be looked at */
+    size_t start;         /* [L] then those below, from the lowest that is not devices' */
+};
+
 /*
  * Lock letters: [C] constant once placed; [L] lock.
  *
@@ -84,12 +97,13 @@ struct page_heap {
     size_t present_pages;                /* [L] P3 */
     size_t scavenged_pages;              /* [L] P8 */
     size_t flight_pages;                 /* [L] taken by the scavenger, and soon free again */
-    size_t remote_pages;         /* [L] P10 (pending.c), less what CPUs count; modulo 2^64 */
-    uint64_t lock_count;         /* [L] acquisitions of the lock */
-    struct page_reserve reserve; /* [C] after start-up */
-    _Atomic size_t zero_pages;   /* [L] known to be zero (zero.h); read by any, relaxed */
-    size_t zero_limit;           /* [C] after start-up: idle CPUs clear no more than that */
-    size_t zero_cursor;          /* [L] block that they look at next; 0: from the lowest */
+    size_t remote_pages;             /* [L] P10 (pending.c), less what CPUs count; modulo 2^64 */
+    uint64_t lock_count;             /* [L] acquisitions of the lock */
+    struct page_reserve reserve;     /* [C] after start-up */
+    _Atomic size_t zero_pages;       /* [L] known to be zero (zero.h); read by any, relaxed */
+    _Atomic size_t zero_low;         /* [L] block: none is looked for below; likewise */
+    size_t zero_limit;               /* [C] after start-up: idle CPUs clear no more than that */
+    struct page_zero_pass zero_pass; /* [L] of idle CPUs over the heap */
 };
 
 size_t page_table_bytes(
@@ -281,6 +295,14 @@ static inline void page_block_unscavenge(struct page_heap *heap, struct page_blo
         return;
     atomic_store_explicit(&block->scavenged, scavenged & ~mask, memory_order_relaxed);
     heap->scavenged_pages -= bits_count(scavenged & mask);
+}
+
+/* Pages from here on have become free; the lock is held. */
+static inline void page_heap_note_free(struct page_heap *heap, size_t page)
+{
+    if (page < heap->low)
+        heap->low = MAX(page, PAGE_DMA_PAGES);
+    atomic_store_explicit(&heap->zero_pass.news, PAGE_ZERO_NEWS, memory_order_relaxed);
 }
 
 /* Whether a page is handed out, in the run of the page before it. */

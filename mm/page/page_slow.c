@@ -103,7 +103,10 @@ static size_t page_take(struct page_request *want)
     return page;
 }
 
-/* From this CPU's window: for PAGE_ZERO, a run that is zero if there is one. */
+/*
+ * From this CPU's window: for PAGE_ZERO, a run that is zero; else such a one from the heap, rather
+ * than one that has to be cleared.
+ */
 static void *page_take_window(struct page_request *want)
 {
     if (want->pages > PAGE_WINDOW_RUN_MAX || want->limit != PAGE_NONE)
@@ -111,6 +114,8 @@ static void *page_take_window(struct page_request *want)
     if ((want->flags & PAGE_ZERO) != 0) {
         void *addr = page_window_search_zero(want->pages, want->align);
 
+        if (addr == NULL && !port_fault_is_armed() && !page_debug_is_on())
+            addr = page_zero_alloc(want->pages, want->align, want->flags);
         want->is_zero = addr != NULL;
         if (addr != NULL)
             return addr;

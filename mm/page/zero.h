@@ -5,7 +5,7 @@
  * page_block.zero says it of pages in the heap, a word of the window of those in a CPU's window.
  * Invariant, tested by page_check:
  *   P9  a page that is known to be zero is free; those in the heap are zero_pages
- * The functions below are called with the heap's lock held.
+ * Where nothing else is said, functions are called with the heap's lock held.
  */
 #pragma once
 
@@ -31,7 +31,20 @@ void page_zero_give_block(struct page_heap *heap, size_t index, uint64_t zero);
 
 size_t page_zero_count(const struct page_heap *heap); /* windows' not counted; any context */
 
-/* A piece of idle work: true: there is more to do; ordinary context, no lock held. */
+/*
+ * page_zero_alloc -- a run of pages that are known to be zero, from this CPU's node.
+ *   pages, align  as in page_alloc_aligned; a run of at most PAGE_BLOCK_PAGES, in one block
+ *   flags         PAGE_RESERVE counts
+ *   returns       NULL: none in reach, ask for any run and clear it
+ *   context       irq; takes the heap's lock if there may be one, for one look (zero.c)
+ */
+void *page_zero_alloc(size_t pages, size_t align, unsigned flags);
+
+/*
+ * page_zero_ahead -- a piece of idle work.
+ *   returns  true: more can be done at once; false: not before the next tick
+ *   context  ordinary; takes the heap's lock, unless there is nothing to do
+ */
 bool page_zero_ahead(struct page_heap *heap);
 
 void page_zero_check(const struct page_heap *heap); /* P9; nothing else running */
