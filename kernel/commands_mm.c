@@ -28,6 +28,7 @@ static int commands_mem(int argc, char **argv)
     commands_bytes_print("usable", mm.ram_bytes, "");
     commands_bytes_print("free", mm.free_bytes, "in the page heap");
     commands_bytes_print("  windows", mm.window_bytes, "of these: in CPUs' windows");
+    commands_bytes_print("  pending", mm.pending_bytes, "of these: freed, not collected yet");
     commands_bytes_print("  scavenged", page.scavenged_pages * PAGE_BYTES,
                          "of these: given back to the host");
     commands_bytes_print("  zero", page.zero_pages * PAGE_BYTES,

@@ -68,6 +68,8 @@ struct mm_stats mm_stats(void)
         .ram_bytes = page.ram_pages * PAGE_BYTES + early_bytes() + page_table_bytes(),
         .free_bytes = page.free_pages * PAGE_BYTES,
         .window_bytes = page.window_pages * PAGE_BYTES,
+        .pending_bytes = page.pending_pages * PAGE_BYTES,
+        .whole_chunks = page.whole_chunks,
         /* While other CPUs run, parts read one after another may exceed the whole. */
         .page_alloc_bytes = taken_bytes - MIN(own_bytes, taken_bytes),
         .span_bytes = span.span_bytes,

@@ -100,6 +100,8 @@ struct mm_stats {
     size_t ram_bytes;        /* usable memory given to mm/, early part included */
     size_t free_bytes;       /* in the page heap, windows included */
     size_t window_bytes;     /* of these: in CPUs' page windows */
+    size_t pending_bytes;    /* of these: freed, and not collected yet */
+    size_t whole_chunks;     /* of these: chunks of 2 MiB that are free as a whole */
     size_t page_alloc_bytes; /* handed out by page_alloc to users other than mm/ */
     size_t span_bytes;       /* in spans: slots and large objects */
     size_t object_bytes;     /* of these: slots and large objects in use (slot sizes) */

@@ -11,6 +11,7 @@
 #include "tests/replay/report.h"
 
 #include "kernel/base/string.h"
+#include "kernel/nodes.h"
 #include "kernel/print.h"
 #include "mm/page/page.h"
 #include "tests/bench/figure.h"
@@ -171,8 +172,31 @@ static void report_print_layers(const struct replay_report *report)
     report_print_layer("  of these the replay's own plan", own, own);
     report_print_layer("page heap, free", peak->free_bytes, end->free_bytes);
     report_print_layer("  of these in CPUs' windows", peak->window_bytes, end->window_bytes);
+    report_print_layer("  of these freed, not collected yet", peak->pending_bytes,
+                       end->pending_bytes);
+    report_print_layer("  of these in whole chunks of 2 MiB", peak->whole_chunks * CHUNK_BYTES,
+                       end->whole_chunks * CHUNK_BYTES);
     report_print_layer("metadata, all layers", peak->meta_bytes, end->meta_bytes);
     report_print_layer("RAM", peak->ram_bytes, end->ram_bytes);
+}
+
+/* Where there are several. */
+static void report_print_nodes(void)
+{
+    if (node_count() == 1)
+        return;
+    printk("\n");
+    printk("  %-14s %12s %12s %12s %12s\n", "at the end", "RAM, KiB", "free, KiB", "whole, KiB",
+           "longest, KiB");
+    for (unsigned node = 0; node < node_count(); node++) {
+        struct page_stats page = page_node_stats(node);
+
+        printk("  node %-9u %12s %12s %12s %12s\n", node,
+               figure_count(page.ram_pages * PAGE_BYTES / KIB).text,
+               figure_count(page.free_pages * PAGE_BYTES / KIB).text,
+               figure_count(page.whole_chunks * CHUNK_BYTES / KIB).text,
+               figure_count(page.largest_run * PAGE_BYTES / KIB).text);
+    }
 }
 
 static void report_print_class(const struct report_class *class)
@@ -194,6 +218,7 @@ void report_print(const struct replay_report *report)
     report_print_ticks(report);
     report_print_peak(report);
     report_print_layers(report);
+    report_print_nodes();
     printk("\n");
     printk("  %-14s %7s %8s %8s %7s %10s %10s %8s\n", "at the peak", "spans", "slots", "live",
            "use %", "magazines", "KiB", "waste %");
