@@ -1,4 +1,7 @@
-/* Runs of 1 bits in a 64-bit word, lowest bit first.  A few instructions each, no state. */
+/*
+ * Runs of 1 bits in a 64-bit word, lowest bit first; and eight small numbers in one.  A few
+ * instructions each, no state.
+ */
 #pragma once
 
 #include "kernel/base/base.h"
@@ -20,6 +23,17 @@ static inline unsigned bits_low_run(uint64_t word)
 static inline unsigned bits_high_run(uint64_t word)
 {
     return ~word == 0 ? BITS_PER_WORD : (unsigned)__builtin_clzll(~word);
+}
+
+/* 1 bits just below bit `bit`, and just above it; itself does not count. */
+static inline unsigned bits_run_below(uint64_t word, unsigned bit)
+{
+    return (unsigned)__builtin_clzll(~(word << 1 << (BITS_PER_WORD - 1 - bit)));
+}
+
+static inline unsigned bits_run_above(uint64_t word, unsigned bit)
+{
+    return (unsigned)__builtin_ctzll(~(word >> 1 >> bit));
 }
 
 /* Bit i of the result: bits i .. i + n - 1 of the word are all 1; n is 1 .. 64. */
@@ -90,4 +104,40 @@ static inline unsigned bits_count(uint64_t word)
     word = (word & 0x3333333333333333ull) + (word >> 2 & 0x3333333333333333ull);
     word = (word + (word >> 4)) & 0x0f0f0f0f0f0f0f0full;
     return (unsigned)(word * 0x0101010101010101ull >> 56);
+}
+
+/* ---- Eight numbers in a word, a byte each ---- */
+
+union bytes {
+    uint64_t word;
+    uint8_t at[8];
+};
+
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
+               "byte i is bits 8 * i and up of the word");
+
+#define BYTES_ONE  0x0101010101010101ull
+#define BYTES_HIGH 0x8080808080808080ull
+
+/* The high bit of each byte that is n or more; bytes and n are 1 .. 127, or a byte is 0. */
+static inline uint64_t bytes_at_least(uint64_t word, size_t n)
+{
+    return ((word | BYTES_HIGH) - n * BYTES_ONE) & BYTES_HIGH;
+}
+
+/* The larger of each two bytes, 0 .. 127. */
+static inline uint64_t bytes_max(uint64_t a, uint64_t b)
+{
+    uint64_t is_more = ((a | BYTES_HIGH) - b) & BYTES_HIGH;
+    uint64_t mask = is_more - (is_more >> 7); /* 0x7f where a is the larger, or as large */
+
+    return b ^ ((a ^ b) & mask);
+}
+
+/* The largest byte, 0 .. 127. */
+static inline unsigned bytes_largest(uint64_t word)
+{
+    word = bytes_max(word, word >> 32);
+    word = bytes_max(word, word >> 16);
+    return MAX((unsigned)(word & 0xff), (unsigned)(word >> 8 & 0xff));
 }

@@ -4,6 +4,8 @@
  */
 #include "mm/page/page_heap.h"
 
+#include "mm/page/hints.h"
+
 /* ---- What there is ---- */
 
 size_t page_heap_whole_chunks(const struct page_heap *heap)
@@ -64,17 +66,55 @@ static void page_heap_check_block(const struct page_heap *heap, size_t index)
         ((free & window) | (free & remote) | (window & remote)) != 0)
         port_panic("page heap: P1: pages %#lx..: free %#lx, window %#lx, remote %#lx, present %#lx",
                    page, free, window, remote, present);
-    if (free != 0 && page + PAGE_BLOCK_PAGES > PAGE_DMA_PAGES && page < heap->low &&
-        page + (unsigned)__builtin_ctzll(free) < heap->low)
-        port_panic("page heap: P4: pages %#lx..: free %#lx below %#lx", page, free, heap->low);
     if (page_block_is_held(block) ? free != 0 : window != 0)
         port_panic("page heap: P5: pages %#lx..: %s, free %#lx, window %#lx", page,
                    page_block_is_held(block) ? "held" : "not held", free, window);
-    if (((free | window) & joined) != 0)
-        port_panic("page heap: P7: pages %#lx..: free %#lx, window %#lx, joined %#lx", page, free,
-                   window, joined);
+    if (((free | window | ~present) & joined) != 0)
+        port_panic("page heap: P7: pages %#lx..: free %#lx, window %#lx, present %#lx, joined %#lx",
+                   page, free, window, present, joined);
     if ((scavenged & ~free) != 0)
         port_panic("page heap: P8: pages %#lx..: free %#lx, scavenged %#lx", page, free, scavenged);
+}
+
+/* P4 for the run [page, end), free. */
+static void page_heap_check_hint(const struct page_heap *heap, size_t page, size_t end)
+{
+    size_t start = MAX(page, heap->floor);
+
+    if (end <= heap->floor)
+        return;
+
+    unsigned k = page_hint_of(end - start);
+
+    if (start / CHUNK_PAGES < heap->hints[k])
+        port_panic("page heap: P4: pages %#lx..: %zu free below the hint for %zu, chunk %u", start,
+                   end - start, page_hint_pages(k), heap->hints[k]);
+}
+
+static void page_heap_check_hints(const struct page_heap *heap)
+{
+    size_t page = 0, end = 0; /* the run that ends where the walk stands; none: empty */
+
+    for (unsigned k = 1; k < PAGE_HINTS; k++)
+        if (heap->hints[k - 1] > heap->hints[k])
+            port_panic("page heap: P4: hint %u is chunk %u, hint %u chunk %u", k - 1,
+                       heap->hints[k - 1], k, heap->hints[k]);
+    for (size_t i = 0; i < heap->page_limit / PAGE_BLOCK_PAGES; i++) {
+        uint64_t free = page_block_free(&heap->blocks[i]);
+
+        while (free != 0) {
+            unsigned bit = (unsigned)__builtin_ctzll(free), run = bits_low_run(free >> bit);
+
+            if (i * PAGE_BLOCK_PAGES + bit != end) {
+                page_heap_check_hint(heap, page, end);
+                page = i * PAGE_BLOCK_PAGES + bit;
+                end = page;
+            }
+            end += run;
+            free &= ~bits_mask(bit, run);
+        }
+    }
+    page_heap_check_hint(heap, page, end);
 }
 
 static void page_heap_check_blocks(const struct page_heap *heap)
@@ -100,6 +140,7 @@ static void page_heap_check_blocks(const struct page_heap *heap)
 void page_heap_check(const struct page_heap *heap)
 {
     page_heap_check_blocks(heap);
+    page_heap_check_hints(heap);
     for (unsigned level = 0; level <= heap->top; level++) {
         size_t count = heap->page_limit >> page_level_shift(level);
 

@@ -9,9 +9,11 @@
  *     carried run  |  entry: ####......######..##   ->  carried run is now its end
  *     ........#####|#### joined: long enough?
  *
- * Without alignment, going down always succeeds: O(log memory), at most 16 entries a level.
- * Nothing is free below `low`, so the walk starts there on each level.  One page, the commonest
- * request, needs no carried run: the first entry of each level with anything free is the one.
+ * Without alignment, going down always succeeds: O(log memory), at most 16 entries a level.  Hints
+ * say which chunks need no look for runs of this length (hints.h): the walk starts behind them, and
+ * mostly ends in the chunk where it starts.  Within a chunk the bytes of its blocks lead to the run
+ * at once (chunk.h).  One page, the commonest request, needs no carried run: the first entry of each
+ * level with anything free is the one.
  *
  * A run of 512 pages is a whole chunk where there is one, and `whole` leads to the first: so a huge
  * page is cheap, breaks one chunk and makes one whole again.  Only then does it go where it fits.
@@ -24,7 +26,8 @@
  * does it look at every candidate: what is free is found.  After the change to long runs, the
  * result need not be the lowest.
  */
-#include "mm/page/page_heap.h"
+#include "mm/page/chunk.h"
+#include "mm/page/hints.h"
 
 #define FIND_TRIES 32u /* chunks searched in vain before settling for a longer run */
 
@@ -141,87 +144,111 @@ static size_t find_walk(const struct page_heap *heap, size_t pages, size_t align
     return at != PAGE_NONE && at + pages <= limit ? at : PAGE_NONE;
 }
 
-/*
- * The first entry of a level from `i` on, in its group of siblings, with anything free, or with a
- * whole chunk; PAGE_NONE: none of them.
- */
-static ALWAYS_INLINE size_t find_sibling(const struct page_heap *heap, unsigned level, size_t i,
-                                         bool is_whole)
+/* The first root entry from `i` on with anything free. */
+static inline size_t find_root(const struct page_heap *heap, size_t i)
 {
-    if (!is_whole && level < heap->top) {
-        const struct summary *parent = &heap->levels[level + 1][i >> PAGE_FANOUT_SHIFT];
-        uint32_t some = parent->some >> i % PAGE_FANOUT;
+    const struct summary *root = heap->levels[heap->top];
 
-        return some != 0 ? i + (unsigned)__builtin_ctz(some) : PAGE_NONE;
-    }
-
-    size_t end = (i | (PAGE_FANOUT - 1)) + 1;
-
-    for (; i < end; i++)
-        if (is_whole ? heap->levels[level][i].whole != 0 : heap->levels[level][i].max != 0)
-            return i;
-    return PAGE_NONE;
+    while (i < heap->level_counts[heap->top] && root[i].max == 0)
+        i++;
+    return i;
 }
 
-/* The lowest chunk at or above page `from` with anything free, or wholly free. */
-static ALWAYS_INLINE size_t find_chunk(const struct page_heap *heap, size_t from, bool is_whole)
+/*
+ * The lowest chunk from `chunk` on with anything free; PAGE_NONE: none.  Down along the path to that
+ * chunk, noting the last way off it to the right, until there is nothing on the path, or in it.
+ */
+static size_t find_some(const struct page_heap *heap, size_t chunk)
+{
+    unsigned level = heap->top, off_level = level;
+    size_t here = chunk >> level * PAGE_FANOUT_SHIFT;
+    size_t i = find_root(heap, here), off = here + 1;
+
+    for (; i == here && level > 0; level--) {
+        unsigned child = chunk >> (level - 1) * PAGE_FANOUT_SHIFT & (PAGE_FANOUT - 1);
+        uint32_t some = heap->levels[level][i].some >> child;
+
+        here = i << PAGE_FANOUT_SHIFT | child;
+        if (some > 1) {
+            off_level = level - 1;
+            off = here + 1 + (unsigned)__builtin_ctz(some >> 1);
+        }
+        if ((some & 1) == 0)
+            break;
+        i = here;
+    }
+    if (i == here && level == 0)
+        return chunk;
+    if (i <= chunk >> level * PAGE_FANOUT_SHIFT) {
+        level = off_level;
+        i = level == heap->top ? find_root(heap, off) : off;
+    }
+    if (i == heap->level_counts[level])
+        return PAGE_NONE;
+    for (; level > 0; level--)
+        i = i << PAGE_FANOUT_SHIFT | (unsigned)__builtin_ctz(heap->levels[level][i].some);
+    return i;
+}
+
+/* The same with a chunk that is wholly free. */
+static size_t find_whole(const struct page_heap *heap, size_t chunk)
 {
     unsigned level = 0;
-    size_t i = from >> PAGE_CHUNK_SHIFT, at;
+    size_t i = chunk;
 
     /* Upwards past what has none, each time to the right; then down to the first. */
-    while ((at = find_sibling(heap, level, i, is_whole)) == PAGE_NONE) {
-        if (level == heap->top)
-            return PAGE_NONE;
-        i = (i >> PAGE_FANOUT_SHIFT) + 1;
-        if (i == heap->level_counts[++level])
+    for (;; level++, i >>= PAGE_FANOUT_SHIFT) {
+        size_t end = level < heap->top ? ALIGN_UP(i + 1, PAGE_FANOUT) : heap->level_counts[level];
+
+        while (i < end && heap->levels[level][i].whole == 0)
+            i++;
+        if (i < end)
+            break;
+        if (i == heap->level_counts[level])
             return PAGE_NONE;
     }
-    while (level > 0)
-        at = find_sibling(heap, --level, at << PAGE_FANOUT_SHIFT, is_whole);
-    return at;
-}
-
-/* The lowest free page at or above `from`, the first of a chunk. */
-static size_t find_page(const struct page_heap *heap, size_t from)
-{
-    size_t chunk = find_chunk(heap, from, false);
-
-    if (chunk == PAGE_NONE)
-        return PAGE_NONE;
-
-    size_t block = chunk * PAGE_CHUNK_BLOCKS;
-    uint64_t free;
-
-    while ((free = page_block_free(&heap->blocks[block])) == 0)
-        block++;
-    return block * PAGE_BLOCK_PAGES + (unsigned)__builtin_ctzll(free);
+    while (level > 0) {
+        i <<= PAGE_FANOUT_SHIFT;
+        level--;
+        while (heap->levels[level][i].whole == 0)
+            i++;
+    }
+    return i;
 }
 
 /* The first run of a chunk whose max is no less. */
-static size_t find_run_in_chunk(const struct page_heap *heap, size_t chunk, size_t pages)
+static size_t find_long_in_chunk(const struct summary *chunk, size_t pages)
 {
-    const struct page_block *block = &heap->blocks[chunk * PAGE_CHUNK_BLOCKS];
-    size_t page = chunk * CHUNK_PAGES;
-    size_t run = 0; /* free pages below `page` */
+    size_t page = 0, run = 0; /* free pages below `page` */
 
-    for (;; block++, page += PAGE_BLOCK_PAGES) {
-        uint64_t free = page_block_free(block);
-
-        if (free == 0) {
-            run = 0;
-            continue;
-        }
-        if (run + bits_low_run(free) >= pages)
+    for (unsigned i = 0;; i++) {
+        if (run + chunk->block_start.at[i] >= pages)
             return page - run;
-        if (pages < PAGE_BLOCK_PAGES) {
-            uint64_t starts = bits_run_starts(free, pages);
-
-            if (starts != 0)
-                return page + (unsigned)__builtin_ctzll(starts);
-        }
-        run = ~free == 0 ? run + PAGE_BLOCK_PAGES : bits_high_run(free);
+        page += PAGE_BLOCK_PAGES;
+        run = chunk->block_end.at[i] + (chunk->block_start.at[i] == PAGE_BLOCK_PAGES ? run : 0);
     }
+}
+
+static inline size_t find_run_in_chunk(const struct page_heap *heap, size_t index, size_t pages)
+{
+    const struct summary *chunk = &heap->levels[0][index];
+
+    if (UNLIKELY(pages > PAGE_BLOCK_PAGES))
+        return index * CHUNK_PAGES + find_long_in_chunk(chunk, pages);
+
+    /* Of a block, what is inside comes before what goes across its end. */
+    uint64_t inside = bytes_at_least(chunk->block_max.word, pages);
+    uint64_t across = bytes_at_least(page_chunk_joints(chunk), pages);
+    uint64_t here = inside | across;
+    unsigned i = (unsigned)__builtin_ctzll(here) / 8;
+    size_t block = index * PAGE_CHUNK_BLOCKS + i;
+
+    if ((inside & here & -here) == 0)
+        return (block + 1) * PAGE_BLOCK_PAGES - chunk->block_end.at[i];
+
+    uint64_t starts = bits_run_starts(page_block_free(&heap->blocks[block]), pages);
+
+    return block * PAGE_BLOCK_PAGES + (unsigned)__builtin_ctzll(starts);
 }
 
 struct find_at {
@@ -240,19 +267,21 @@ static ALWAYS_INLINE bool find_along(const struct page_heap *heap, struct find_a
     for (; at->i < end; at->i++, summary++) {
         if (at->run + summary->start >= pages || summary->max >= pages)
             return true;
-        at->run = summary->start == full ? at->run + full : summary->end;
+        at->run = summary->end + (summary->end == full ? at->run : 0);
     }
     return false;
 }
 
-/* The walk for runs at any address, from page `from` on, the first of a chunk. */
-static size_t find_run(const struct page_heap *heap, size_t pages, size_t from)
+/* The walk for runs at any address, from page `from` on, the first of a chunk that has none. */
+static NOINLINE size_t find_run_on(const struct page_heap *heap, size_t pages, size_t from)
 {
-    size_t chunk = from >> PAGE_CHUNK_SHIFT;
     struct find_at at = {.level = heap->top};
 
-    if (heap->levels[0][chunk].max >= pages)
-        return find_run_in_chunk(heap, chunk, pages);
+    if (pages == 1) {
+        size_t chunk = find_some(heap, from >> PAGE_CHUNK_SHIFT);
+
+        return chunk == PAGE_NONE ? PAGE_NONE : find_run_in_chunk(heap, chunk, 1);
+    }
 
     /* From the root towards `from` as far as there is hope; on from there, to the right and up. */
     while (at.level > 0 && heap->levels[at.level][from >> page_level_shift(at.level)].max >= pages)
@@ -283,26 +312,21 @@ static size_t find_run(const struct page_heap *heap, size_t pages, size_t from)
     }
 }
 
-/* The first run at or above `from`, the first page of a chunk, that ends at or below `limit`. */
-static size_t find_above(const struct page_heap *heap, size_t pages, size_t align, size_t from,
-                         size_t limit)
+/* The first run at or above page `from`, the first of a chunk. */
+static inline size_t find_run(const struct page_heap *heap, size_t pages, size_t from)
 {
-    size_t at;
+    size_t chunk = from >> PAGE_CHUNK_SHIFT;
 
-    if (from >= limit)
-        return PAGE_NONE;
-    if (align == 1) {
-        at = pages == 1 ? find_page(heap, from) : find_run(heap, pages, from);
-        return at != PAGE_NONE && at + pages <= limit ? at : PAGE_NONE;
-    }
-    if (pages == CHUNK_PAGES && align == CHUNK_PAGES) {
-        at = find_chunk(heap, from, true);
-        return at < limit / CHUNK_PAGES ? at * CHUNK_PAGES : PAGE_NONE;
-    }
+    return heap->levels[0][chunk].max >= pages ? find_run_in_chunk(heap, chunk, pages)
+                                               : find_run_on(heap, pages, from);
+}
 
+/* Likewise, at any alignment, and where it ends counts. */
+static NOINLINE size_t find_aligned(const struct page_heap *heap, size_t pages, size_t align,
+                                    size_t from, size_t limit)
+{
     unsigned tries = FIND_TRIES;
-
-    at = find_walk(heap, pages, align, from, limit, &tries);
+    size_t at = find_walk(heap, pages, align, from, limit, &tries);
     if (at != PAGE_NONE || tries > 0)
         return at;
     at = find_run(heap, pages + align - 1, from);
@@ -315,25 +339,30 @@ static size_t find_above(const struct page_heap *heap, size_t pages, size_t alig
 size_t page_heap_find_above(struct page_heap *heap, size_t pages, size_t align, size_t from,
                             size_t limit)
 {
-    bool is_lowest = from == PAGE_DMA_PAGES && pages == 1 && align == 1;
+    bool is_lowest = from == heap->floor && align == 1;
     size_t at;
 
     DCHECK(port_lock_is_held(&heap->lock));
-    align = MIN(align, MM_PHYS_BYTES / PAGE_BYTES); /* beyond, only page 0 is aligned, as here */
     limit = MIN(limit, heap->page_limit);
     if (pages == 0 || pages > limit || pages > heap->free_pages)
         return PAGE_NONE;
-    if (from >= PAGE_DMA_PAGES)
-        from = MAX(from, ALIGN_DOWN(heap->low, CHUNK_PAGES));
-    if (pages == CHUNK_PAGES && align < CHUNK_PAGES && from >= PAGE_DMA_PAGES) {
-        at = find_above(heap, CHUNK_PAGES, CHUNK_PAGES, from, limit);
-        if (at != PAGE_NONE)
-            return at;
+    if (from >= heap->floor)
+        from = MAX(from, heap->hints[page_hint_of(pages)] * CHUNK_PAGES);
+    if (from >= limit)
+        return PAGE_NONE;
+    if (pages == CHUNK_PAGES && align <= CHUNK_PAGES && from >= PAGE_DMA_PAGES) {
+        at = find_whole(heap, from / CHUNK_PAGES);
+        if (at < limit / CHUNK_PAGES)
+            return at * CHUNK_PAGES;
     }
-    at = find_above(heap, pages, align, from, limit);
-    if (at != PAGE_NONE && is_lowest)
-        heap->low = at;
-    return at;
+    if (align > 1) {
+        align = MIN(align, MM_PHYS_BYTES / PAGE_BYTES); /* beyond, only page 0 is, as here */
+        return find_aligned(heap, pages, align, from, limit);
+    }
+    at = find_run(heap, pages, from);
+    if (is_lowest && at - from >= CHUNK_PAGES)
+        page_hint_raise(heap, pages, MIN(at, heap->page_limit) / CHUNK_PAGES);
+    return at != PAGE_NONE && at + pages <= limit ? at : PAGE_NONE;
 }
 
 size_t page_heap_find(struct page_heap *heap, size_t pages, size_t align, size_t limit)

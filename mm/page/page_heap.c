@@ -12,7 +12,7 @@
  * A run of n pages is found by walking the root's entries and going down only where max says that
  * the run is inside, or finding it across neighbours by adding one's end to the next one's start
  * (page_find.c).  A change follows the one free run that it lengthens or cuts upwards, as long as
- * summaries change (page_tree.c).
+ * summaries change: page_take.c, page_put.c, and above chunks page_tree.c.
  *
  * Every level and the blocks are flat tables by address, backed only where there is memory; what
  * is not backed reads as zero, which means nothing free and nothing present.  So a hole costs
@@ -23,7 +23,7 @@
  * that has what is asked for.  So a chunk is broken only when no chunk below it, broken ones among
  * them, can serve the request: broken chunks gather at the low end, whole ones stay at the high.
  *
- * Cost in tables: 512 bytes per chunk and 32 + 2 + ... for summaries, 0.026 % of memory.
+ * Cost in tables: 512 bytes per chunk and 64 + 4 + ... for summaries, 0.028 % of memory.
  *
  * Contract: everything here is exact and deterministic, address-ordered first fit; the lock is the
  * caller's.  CPUs rarely come here: they hold windows (page_window.c).
@@ -33,7 +33,7 @@
  *
  * Source: Go 1.12, "Scaling the Go page allocator"; mpagealloc.go, mpallocbits.go.
  */
-#include "mm/page/page_heap.h"
+#include "mm/page/chunk.h"
 
 _Static_assert(PAGE_FANOUT << (PAGE_CHUNK_SHIFT + (PAGE_LEVELS - 1) * PAGE_FANOUT_SHIFT) >=
                    MM_PHYS_BYTES / PAGE_BYTES,
@@ -80,79 +80,28 @@ void page_heap_place(struct page_heap *heap, void *blocks, void *summaries)
         heap->levels[level] = next;
         next += heap->level_counts[level];
     }
-    heap->low = heap->page_limit;
+    heap->floor = PAGE_DMA_PAGES;
+    for (unsigned k = 0; k < PAGE_HINTS; k++)
+        heap->hints[k] = (uint32_t)(heap->page_limit / CHUNK_PAGES); /* nothing is free */
     heap->free_pages = 0;
     heap->present_pages = 0;
     heap->scavenged_pages = 0;
     heap->flight_pages = 0;
 }
 
-/* ---- Giving and taking; the lock is held ---- */
-
-static inline bool page_is_in_one_chunk(size_t page, size_t pages)
+void page_heap_set_floor(struct page_heap *heap, size_t page)
 {
-    return page % CHUNK_PAGES + pages <= CHUNK_PAGES;
-}
-
-/* Pages that are taken become free, or remote; they are joined no longer. */
-static void page_heap_set_free(struct page_heap *heap, size_t page, size_t pages)
-{
-    size_t end = page + pages, remote = 0;
-
-    for (struct page_walk walk = page_walk(page, end); page_walk_on(&walk); page_walk_next(&walk)) {
-        struct page_block *block = &heap->blocks[walk.index];
-
-        if (UNLIKELY(page_block_is_held(block))) {
-            atomic_fetch_or_explicit(&block->remote, walk.mask, memory_order_acq_rel);
-            remote += bits_count(walk.mask);
-        } else {
-            page_block_set_joined(block, page_block_joined(block) & ~walk.mask);
-            page_block_set_free(block, page_block_free(block) | walk.mask);
-        }
-    }
-    heap->free_pages += pages - remote;
-    heap->remote_pages += remote;
-    page_heap_note_free(heap, page);
-    if (remote == 0 && page_is_in_one_chunk(page, pages))
-        page_tree_grow(heap, page_tree_run(heap, page, end));
-    else if (remote != pages)
-        page_tree_recompute(heap, page, pages);
-}
-
-/* A whole chunk becomes free; its blocks are not held. */
-static void page_heap_set_chunk_free(struct page_heap *heap, size_t page)
-{
-    struct page_block *block = &heap->blocks[page / PAGE_BLOCK_PAGES];
-
-    for (size_t i = 0; i < PAGE_CHUNK_BLOCKS; i++, block++) {
-        page_block_set_free(block, ~0ull);
-        page_block_set_joined(block, 0);
-    }
-    heap->free_pages += CHUNK_PAGES;
-    page_heap_note_free(heap, page);
-    page_tree_grow(heap, (struct page_run){page, page + CHUNK_PAGES});
-}
-
-void page_heap_add(struct page_heap *heap, size_t page, size_t pages)
-{
-    size_t end = page + pages;
-
     DCHECK(port_lock_is_held(&heap->lock));
-    CHECK(pages > 0 && page < end && end <= heap->page_limit);
-    for (struct page_walk walk = page_walk(page, end); page_walk_on(&walk); page_walk_next(&walk)) {
-        struct page_block *block = &heap->blocks[walk.index];
-        uint64_t present = page_block_present(block);
-
-        CHECK((present & walk.mask) == 0);
-        atomic_store_explicit(&block->present, present | walk.mask, memory_order_relaxed);
-    }
-    heap->present_pages += pages;
-    page_heap_set_free(heap, page, pages);
+    CHECK(page % CHUNK_PAGES == 0);
+    heap->floor = page;
+    for (unsigned k = 0; k < PAGE_HINTS; k++)
+        heap->hints[k] = (uint32_t)(page / CHUNK_PAGES);
 }
 
-/* A page that is free has been freed once more, by a CPU that did not see that it was (pending.c). */
-NORETURN COLD static void page_freed_twice(const struct page_heap *heap,
-                                           const struct page_block *block, uint64_t twice)
+/* ---- Blocks in windows, and what is freed to them ---- */
+
+NORETURN COLD void page_freed_twice(const struct page_heap *heap, const struct page_block *block,
+                                    uint64_t twice)
 {
     size_t page =
         (size_t)(block - heap->blocks) * PAGE_BLOCK_PAGES + (unsigned)__builtin_ctzll(twice);
@@ -161,170 +110,12 @@ NORETURN COLD static void page_freed_twice(const struct page_heap *heap,
                (void *)(port_direct_base() + page * PAGE_BYTES));
 }
 
-static inline void page_check_freed_once(const struct page_heap *heap,
-                                         const struct page_block *block, uint64_t free)
-{
-    if (UNLIKELY((free & page_block_remote(block)) != 0))
-        page_freed_twice(heap, block, free & page_block_remote(block));
-}
-
-/* A whole chunk is handed out as one run. */
-static void page_heap_take_chunk(struct page_heap *heap, size_t page)
-{
-    struct page_block *block = &heap->blocks[page / PAGE_BLOCK_PAGES];
-    size_t end = page + CHUNK_PAGES;
-    uint64_t joined = ~1ull;
-
-    for (size_t i = 0; i < PAGE_CHUNK_BLOCKS; i++, block++) {
-        CHECK(~page_block_free(block) == 0);
-        page_check_freed_once(heap, block, ~0ull);
-        page_block_set_free(block, 0);
-        page_block_unscavenge(heap, block, ~0ull);
-        page_block_set_joined(block, joined);
-        joined = ~0ull;
-    }
-    heap->free_pages -= CHUNK_PAGES;
-    if (heap->low == page)
-        heap->low = end;
-    page_tree_shrink(heap, (struct page_run){page, end}, page, end);
-}
-
-/* Clear the bits of a free run, which is handed out as one. */
-static void page_heap_clear_free(struct page_heap *heap, size_t page, size_t end)
-{
-    uint64_t first = 1ull << page % PAGE_BLOCK_PAGES; /* in the first block: not joined */
-
-    for (struct page_walk walk = page_walk(page, end); page_walk_on(&walk); page_walk_next(&walk)) {
-        struct page_block *block = &heap->blocks[walk.index];
-        uint64_t free = page_block_free(block);
-
-        CHECK((~free & walk.mask) == 0);
-        page_check_freed_once(heap, block, walk.mask);
-        page_block_set_free(block, free & ~walk.mask);
-        page_block_unscavenge(heap, block, walk.mask);
-        page_block_set_joined(block, page_block_joined(block) | (walk.mask & ~first));
-        first = 0;
-    }
-    heap->free_pages -= end - page;
-    if (heap->low == page)
-        heap->low = end;
-}
-
-void page_heap_take(struct page_heap *heap, size_t page, size_t pages)
-{
-    size_t end = page + pages;
-
-    DCHECK(port_lock_is_held(&heap->lock));
-    if (page_is_in_one_chunk(page, pages)) {
-        if (pages == CHUNK_PAGES) {
-            page_heap_take_chunk(heap, page);
-            return;
-        }
-
-        struct page_run run = page_tree_run(heap, page, end);
-
-        page_heap_clear_free(heap, page, end);
-        page_tree_shrink(heap, run, page, end);
-    } else {
-        page_heap_clear_free(heap, page, end);
-        page_tree_recompute(heap, page, pages);
-    }
-}
-
-/* Whether [page, page + pages) is one run, whole. */
-static inline bool page_is_run(const struct page_heap *heap, size_t page, size_t pages)
-{
-    size_t end = page + pages;
-    uint64_t first = 1ull << page % PAGE_BLOCK_PAGES;
-
-    for (struct page_walk walk = page_walk(page, end); page_walk_on(&walk); page_walk_next(&walk)) {
-        const struct page_block *block = &heap->blocks[walk.index];
-        uint64_t right = page_block_taken(block) & (page_block_joined(block) ^ first);
-
-        if ((~right & walk.mask) != 0)
-            return false;
-        first = 0;
-    }
-    return end == heap->page_limit || !page_continues_run(heap, end);
-}
-
-/* Whether a chunk is one run, and none of it is held. */
-static bool page_chunk_is_run(const struct page_heap *heap, size_t page)
-{
-    const struct page_block *block = &heap->blocks[page / PAGE_BLOCK_PAGES];
-    uint64_t joined = ~1ull;
-
-    for (size_t i = 0; i < PAGE_CHUNK_BLOCKS; i++, block++) {
-        if (page_block_is_held(block) || (page_block_free(block) | page_block_remote(block)) != 0 ||
-            ~page_block_present(block) != 0 || page_block_joined(block) != joined)
-            return false;
-        joined = ~0ull;
-    }
-    page += CHUNK_PAGES;
-    return page == heap->page_limit || !page_continues_run(heap, page);
-}
-
-static NOINLINE bool page_heap_put_slow(struct page_heap *heap, size_t page, size_t pages)
-{
-    if (pages == CHUNK_PAGES && page % CHUNK_PAGES == 0 && page_chunk_is_run(heap, page)) {
-        page_heap_set_chunk_free(heap, page);
-        return true;
-    }
-    if (UNLIKELY(!page_is_run(heap, page, pages)))
-        return false;
-    page_heap_set_free(heap, page, pages);
-    return true;
-}
-
-/* The free run around has reached the block's edge, or is news to the chunk. */
-static NOINLINE void page_heap_grow_slow(struct page_heap *heap, size_t page, size_t end)
-{
-    page_tree_grow(heap, page_tree_run(heap, page, end));
-}
-
-/*
- * Most runs lie in one block, with a page after them, and the free run that comes to be inside is
- * no news to the chunk: about 60 instructions.
- */
-bool page_heap_put(struct page_heap *heap, size_t page, size_t pages)
-{
-    struct page_block *block = &heap->blocks[page / PAGE_BLOCK_PAGES];
-    unsigned bit = page % PAGE_BLOCK_PAGES;
-
-    DCHECK(port_lock_is_held(&heap->lock));
-    if (UNLIKELY(pages >= PAGE_BLOCK_PAGES - bit || page_block_is_held(block)))
-        return page_heap_put_slow(heap, page, pages);
-
-    uint64_t mask = ((1ull << pages) - 1) << bit;
-    uint64_t joined = page_block_joined(block), free = page_block_free(block);
-
-    /* The first is not joined, the rest is, the page after is not. */
-    if (UNLIKELY((page_block_present(block) & ~(free | page_block_remote(block)) & mask) != mask ||
-                 (joined & (mask | mask << 1)) != (mask & mask << 1)))
-        return false;
-    free |= mask;
-    page_block_set_free(block, free);
-    page_block_set_joined(block, joined & ~mask);
-    heap->free_pages += pages;
-    page_heap_note_free(heap, page);
-
-    /* Free pages below the first of the run, and above it. */
-    unsigned below = (unsigned)__builtin_clzll(~(free << 1 << (PAGE_BLOCK_PAGES - 1 - bit)));
-    unsigned above = (unsigned)__builtin_ctzll(~(free >> 1 >> bit));
-
-    if (below == bit || bit + above == PAGE_BLOCK_PAGES - 1 ||
-        below + above >= heap->levels[0][page / CHUNK_PAGES].max)
-        page_heap_grow_slow(heap, page, page + pages);
-    return true;
-}
-
-/* ---- Blocks in windows ---- */
-
 void page_heap_hold(struct page_heap *heap, size_t index, unsigned cpu)
 {
     struct page_block *block = &heap->blocks[index];
     size_t page = index * PAGE_BLOCK_PAGES;
     uint64_t free = page_block_free(block);
+    struct summary *chunk = page_chunk(heap, page), was = *chunk;
 
     DCHECK(port_lock_is_held(&heap->lock));
     CHECK(!page_block_is_held(block));
@@ -334,9 +125,9 @@ void page_heap_hold(struct page_heap *heap, size_t index, unsigned cpu)
     page_block_set_free(block, 0);
     page_block_unscavenge(heap, block, free);
     heap->free_pages -= bits_count(free);
-    if (heap->low - page < PAGE_BLOCK_PAGES)
-        heap->low = page + PAGE_BLOCK_PAGES;
-    page_tree_recompute(heap, page, PAGE_BLOCK_PAGES);
+    page_chunk_set(chunk, page_chunk_block(page), 0);
+    page_chunk_sum(chunk);
+    page_tree_change(heap, page / CHUNK_PAGES, &was);
 }
 
 uint64_t page_heap_fetch_remote(struct page_heap *heap, struct page_block *block)
@@ -352,7 +143,7 @@ static void page_heap_free_bits(struct page_heap *heap, struct page_block *block
 {
     page_block_set_joined(block, page_block_joined(block) & ~bits);
     page_block_set_free(block, page_block_free(block) | bits);
-    heap->free_pages += bits_count(bits);
+    page_heap_count_free(heap, bits_count(bits));
 }
 
 /* Until `remote` is empty: who sets a bit beside others leaves it to us (pending.c). */
@@ -374,26 +165,16 @@ static uint64_t page_heap_collect_bits(struct page_heap *heap, struct page_block
 void page_heap_collect(struct page_heap *heap, size_t index)
 {
     struct page_block *block = &heap->blocks[index];
-    size_t page = index * PAGE_BLOCK_PAGES;
+    uint64_t before = page_block_free(block);
 
     DCHECK(port_lock_is_held(&heap->lock));
-    if (page_block_is_held(block) || page_block_remote(block) == 0)
-        return;
-
-    uint64_t bits = page_heap_collect_bits(heap, block);
-    unsigned first = (unsigned)__builtin_ctzll(bits), pages = bits_count(bits);
-
-    page_heap_note_free(heap, page + first);
-    if (bits >> first == ~0ull >> (PAGE_BLOCK_PAGES - pages)) /* side by side: one run grows */
-        page_tree_grow(heap, page_tree_run(heap, page + first, page + first + pages));
-    else
-        page_tree_recompute(heap, page, PAGE_BLOCK_PAGES);
+    if (!page_block_is_held(block) && page_block_remote(block) != 0)
+        page_heap_join_bits(heap, index, before, page_heap_collect_bits(heap, block));
 }
 
 void page_heap_release(struct page_heap *heap, size_t index)
 {
     struct page_block *block = &heap->blocks[index];
-    size_t page = index * PAGE_BLOCK_PAGES;
     uint64_t window = page_block_window(block);
 
     DCHECK(port_lock_is_held(&heap->lock));
@@ -405,6 +186,5 @@ void page_heap_release(struct page_heap *heap, size_t index)
     atomic_store_explicit(&block->holder, 0, memory_order_release);
     if (page_block_free(block) == 0)
         return;
-    page_heap_note_free(heap, page);
-    page_tree_recompute(heap, page, PAGE_BLOCK_PAGES);
+    page_heap_join_bits(heap, index, 0, page_block_free(block));
 }

@@ -21,6 +21,8 @@
 #define PAGE_CHUNK_SHIFT  9u /* log2 CHUNK_PAGES */
 #define PAGE_LEVELS       7u /* the highest has at most 16 entries, each of 2^(9 + 6 * 4) pages */
 
+#define PAGE_HINTS 36u /* lengths of which a heap remembers where no run is (hints.h) */
+
 #define PAGE_NONE SIZE_MAX /* no page */
 
 /*
@@ -79,10 +81,11 @@ struct page_zero_pass {
  *   P1  a free page is present, and free in one of `free`, `window` and `remote`
  *   P2  every summary says what the bits, or the summaries, below it say
  *   P3  free_pages and present_pages are the numbers of those bits
- *   P4  no page in [PAGE_DMA_PAGES, low) is free
+ *   P4  no free run of page_hint_pages(k) pages or more starts in chunks from the floor to below
+ *       hints[k], which grow with k (hints.h); what lies below the floor does not count
  *   P5  a block that is held has no bit in `free`, one that is not has none in `window`
  *   P6  is the windows' (page_window.c)
- *   P7  a free page is not joined
+ *   P7  a free page is not joined, and one that is joined is present
  *   P8  a scavenged page is free in the heap, and scavenged_pages is the number of those bits
  */
 struct page_heap {
@@ -92,7 +95,8 @@ struct page_heap {
     size_t level_counts[PAGE_LEVELS];    /* [C] entries, in whole groups of PAGE_FANOUT */
     unsigned top;                        /* [C] the root's level */
     size_t page_limit;                   /* [C] above the highest page, whole arenas */
-    size_t low;                          /* [L] page number, P4 */
+    size_t floor;                        /* [C] after start-up: ordinary memory, whole chunks */
+    uint32_t hints[PAGE_HINTS];          /* [L] chunks, P4 */
     size_t free_pages;                   /* [L] P3; held blocks do not count */
     size_t present_pages;                /* [L] P3 */
     size_t scavenged_pages;              /* [L] P8 */
@@ -138,6 +142,9 @@ static inline void page_heap_unlock(struct page_heap *heap, unsigned long irq_st
 
 /* ---- With the lock held ---- */
 
+/* Ordinary requests are served from here on, the first page of a chunk; at first 16 MiB. */
+void page_heap_set_floor(struct page_heap *heap, size_t page);
+
 /* Pages [page, page + pages), absent so far, are the heap's and free. */
 void page_heap_add(struct page_heap *heap, size_t page, size_t pages);
 
@@ -153,8 +160,11 @@ size_t page_heap_find(struct page_heap *heap, size_t pages, size_t align, size_t
 size_t page_heap_find_above(struct page_heap *heap, size_t pages, size_t align, size_t from,
                             size_t limit);
 
-/* Hand out pages [page, page + pages), all of them free (CHECKed), as one run. */
-void page_heap_take(struct page_heap *heap, size_t page, size_t pages);
+/*
+ * page_heap_take -- hand out pages [page, page + pages), all of them free (CHECKed), as one run.
+ *   returns  how many of them were known to be zero, of which the heap knows nothing any more
+ */
+size_t page_heap_take(struct page_heap *heap, size_t page, size_t pages);
 
 /*
  * page_heap_put -- take back a run that page_heap_take handed out.
@@ -195,24 +205,43 @@ void page_heap_check(const struct page_heap *heap); /* panics, naming the invari
 size_t page_heap_whole_chunks(const struct page_heap *heap);
 size_t page_heap_largest_run(const struct page_heap *heap);
 
+/*
+ * Bits of a block, not held, have become free in the heap and are in its `free`, which was `before`:
+ * summaries and hints (page_put.c).
+ */
+void page_heap_join_bits(struct page_heap *heap, size_t index, uint64_t before, uint64_t bits);
+
 /* ---- Summaries (page_tree.c); the lock is held ---- */
 
-/* The free run of which the free pages [page, end) of one chunk are part, as far as the chunk. */
-struct page_run page_tree_run(const struct page_heap *heap, size_t page, size_t end);
-
-/* `run`, as page_tree_run says, has come to be by freeing pages of it. */
+/*
+ * The summary of a chunk has changed, as bits of it were set, or cleared: the same above it.
+ *   run        the free run that came to be, or that was cut, as far as the chunk
+ *   page, end  the part of it that is free no longer
+ */
 void page_tree_grow(struct page_heap *heap, struct page_run run);
-
-/* Of `run`, as page_tree_run said before, [page, end) are free no longer. */
 void page_tree_shrink(struct page_heap *heap, struct page_run run, size_t page, size_t end);
 
-/* Bits of [page, page + pages) have changed in whatever way. */
+/* The summary of a chunk was `was`, and has changed in whatever way: the same above it. */
+void page_tree_change(struct page_heap *heap, size_t chunk, const struct summary *was);
+
+/* Bits of [page, page + pages) have changed in whatever way: all of it. */
 void page_tree_recompute(struct page_heap *heap, size_t page, size_t pages);
+
+/*
+ * The whole free run of which `run`, as far as its chunks, is a part; or from its beginning as much
+ * of it as a chunk.
+ */
+struct page_run page_tree_extend(const struct page_heap *heap, struct page_run run);
 
 /* What the level below says that entry `index` of `level` is. */
 struct summary page_tree_summary(const struct page_heap *heap, unsigned level, size_t index);
 
 /* ---- Inline ---- */
+
+static inline size_t page_heap_zero_pages(const struct page_heap *heap)
+{
+    return atomic_load_explicit(&heap->zero_pages, memory_order_relaxed);
+}
 
 static inline unsigned page_level_shift(unsigned level)
 {
@@ -247,6 +276,16 @@ static inline uint64_t page_block_remote(const struct page_block *block)
 static inline uint64_t page_block_scavenged(const struct page_block *block)
 {
     return atomic_load_explicit(&block->scavenged, memory_order_relaxed);
+}
+
+static inline uint64_t page_block_zero(const struct page_block *block)
+{
+    return atomic_load_explicit(&block->zero, memory_order_relaxed);
+}
+
+static inline void page_block_write_zero(struct page_block *block, uint64_t bits)
+{
+    atomic_store_explicit(&block->zero, bits, memory_order_relaxed);
 }
 
 static inline void page_block_set_free(struct page_block *block, uint64_t bits)
@@ -297,12 +336,39 @@ static inline void page_block_unscavenge(struct page_heap *heap, struct page_blo
     heap->scavenged_pages -= bits_count(scavenged & mask);
 }
 
-/* Pages from here on have become free; the lock is held. */
-static inline void page_heap_note_free(struct page_heap *heap, size_t page)
+/* So many pages have become free; the lock is held. */
+static inline void page_heap_count_free(struct page_heap *heap, size_t pages)
 {
-    if (page < heap->low)
-        heap->low = MAX(page, PAGE_DMA_PAGES);
+    heap->free_pages += pages;
     atomic_store_explicit(&heap->zero_pass.news, PAGE_ZERO_NEWS, memory_order_relaxed);
+}
+
+/* The same, of what is known to be zero: how many of them were. */
+static inline size_t page_block_unzero(struct page_heap *heap, struct page_block *block,
+                                       uint64_t mask)
+{
+    uint64_t zero = page_block_zero(block);
+
+    if (LIKELY((zero & mask) == 0))
+        return 0;
+
+    size_t pages = bits_count(zero & mask);
+
+    page_block_write_zero(block, zero & ~mask);
+    atomic_store_explicit(&heap->zero_pages, page_heap_zero_pages(heap) - pages,
+                          memory_order_relaxed);
+    return pages;
+}
+
+/* A page that is free has been freed once more, by a CPU that did not see that it was (pending.c). */
+NORETURN void page_freed_twice(const struct page_heap *heap, const struct page_block *block,
+                               uint64_t twice);
+
+static inline void page_check_freed_once(const struct page_heap *heap,
+                                         const struct page_block *block, uint64_t free)
+{
+    if (UNLIKELY((free & page_block_remote(block)) != 0))
+        page_freed_twice(heap, block, free & page_block_remote(block));
 }
 
 /* Whether a page is handed out, in the run of the page before it. */

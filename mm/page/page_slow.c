@@ -66,8 +66,7 @@ static size_t page_take_found(struct page_heap *heap, struct page_request *want,
             return page;
         }
     }
-    want->is_zero = page_zero_take(heap, page, want->pages);
-    page_heap_take(heap, page, want->pages);
+    want->is_zero = page_heap_take(heap, page, want->pages) == want->pages;
     return page;
 }
 

@@ -12,67 +12,55 @@
  * children of the same node.  As soon as a summary stays as it was, so do all above.
  *
  * Taking is the same with the run as it was before: start and end are cut, and max is counted anew
- * only if that run was as long as max, looking at the 16 children (or 8 words), and no further
- * than until another run of that length shows up.  Pages that are handed out singly, by address,
- * mostly leave max alone.
- *
- * What happens to more than one chunk, or to bits here and there in a block, takes the plain way:
- * what lies wholly inside is a constant, the rest is recomputed from below.
- *
+ * only if that run was as long as max, looking at the 16 children, and no further than until another
+ * run of that length shows up.  Pages that are handed out singly, by address, mostly leave max alone.
  * Another run cannot be longer than all that this one leaves; where it was most of the stretch,
- * nobody has to look.
+ * nobody has to look.  Where nothing is left in a node, there is nothing to count.
  *
- * Cost, with 16 children a node and at most seven levels: grow some 50 instructions a level, mostly
- * one level; shrink at most 16 children a level.  Locks: the caller's, PAGE_HEAP.
+ * The chunk's own summary is changed by those who change its bits (page_take.c, page_put.c, chunk.h);
+ * here is what follows above it.  Bits here and there in a block change a chunk in whatever way, and
+ * a node is counted anew where that shows.  A run of many chunks takes the plain way: what lies
+ * wholly inside is a constant, the rest is recomputed from below.
+ *
+ * Cost, with 16 children a node and at most seven levels: grow some 60 instructions a level, mostly
+ * one level; shrink as many, and up to 130 more where it counts.  Locks: the caller's, PAGE_HEAP.
  */
-#include "mm/page/page_heap.h"
+#include "mm/page/chunk.h"
 
 /* ---- Recomputing ---- */
 
-/*
- * Longest run in a chunk, as summary_merge does it for children.  At least `least`; not worth to
- * look on once it is `most`.
- */
-static size_t page_chunk_longest(const struct page_block *block, size_t least, size_t most)
+size_t page_chunk_longest_full(const struct summary *chunk)
 {
-    const struct page_block *end = block + PAGE_CHUNK_BLOCKS;
-    size_t max = least, run = 0;
+    size_t max = 0, run = 0;
 
-    for (; block < end; block++) {
-        uint64_t free = page_block_free(block);
-
-        if (free == 0) {
-            run = 0;
-            continue;
-        }
-        run += bits_low_run(free);
+    for (unsigned i = 0; i < PAGE_CHUNK_BLOCKS; i++) {
+        run += chunk->block_start.at[i];
         max = MAX(max, run);
-        if (~free == 0)
+        if (chunk->block_start.at[i] == PAGE_BLOCK_PAGES)
             continue;
-        if (max < PAGE_BLOCK_PAGES && bits_run_starts(free, max + 1) != 0)
-            max = bits_longest_run(free);
-        if (max >= most)
-            break;
-        run = bits_high_run(free);
+        max = MAX(max, chunk->block_max.at[i]);
+        run = chunk->block_end.at[i];
     }
     return max;
 }
 
 static struct summary page_chunk_summary(const struct page_block *blocks)
 {
-    struct summary sum = {.start = 0};
-    size_t i = 0;
+    struct summary chunk = {.start = 0};
+    uint64_t any = 0, all = ~0ull;
 
-    while (i < PAGE_CHUNK_BLOCKS && ~page_block_free(&blocks[i]) == 0)
-        i++;
-    if (i == PAGE_CHUNK_BLOCKS)
-        return (struct summary){CHUNK_PAGES, CHUNK_PAGES, CHUNK_PAGES, 1, 0};
-    sum.start = i * PAGE_BLOCK_PAGES + bits_low_run(page_block_free(&blocks[i]));
-    for (i = PAGE_CHUNK_BLOCKS - 1; ~page_block_free(&blocks[i]) == 0; i--)
-        sum.end += PAGE_BLOCK_PAGES;
-    sum.end += bits_high_run(page_block_free(&blocks[i]));
-    sum.max = page_chunk_longest(blocks, MAX(sum.start, sum.end), CHUNK_PAGES);
-    return sum;
+    for (unsigned i = 0; i < PAGE_CHUNK_BLOCKS; i++) {
+        any |= page_block_free(&blocks[i]);
+        all &= page_block_free(&blocks[i]);
+    }
+    if (any == 0 || ~all == 0) {
+        page_chunk_fill(&chunk, any == 0 ? 0 : PAGE_BLOCK_PAGES);
+        return chunk;
+    }
+    for (unsigned i = 0; i < PAGE_CHUNK_BLOCKS; i++)
+        page_chunk_set(&chunk, i, page_block_free(&blocks[i]));
+    page_chunk_sum(&chunk);
+    return chunk;
 }
 
 struct summary page_tree_summary(const struct page_heap *heap, unsigned level, size_t index)
@@ -104,29 +92,49 @@ void page_tree_recompute(struct page_heap *heap, size_t page, size_t pages)
     }
 }
 
-/* Longest run below a node, whose level below is right; `least` and `most` as above. */
+/*
+ * Longest run below a node, whose level below is right.  At least `least`, from [known.page,
+ * known.end), where nobody need look; not worth to look on once it is `most`.
+ */
 static size_t page_node_longest(const struct page_heap *heap, unsigned level, size_t index,
-                                size_t least, size_t most)
+                                size_t least, size_t most, struct page_run known)
 {
     const struct summary *child = &heap->levels[level - 1][index << PAGE_FANOUT_SHIFT];
-    const struct summary *end = child + PAGE_FANOUT;
-    size_t full = 1ul << page_level_shift(level - 1);
     size_t max = least, run = 0;
 
-    for (; child < end; child++) {
-        if (child->max == 0) {
+    if (heap->levels[level][index].whole == 0) {
+        /* None of the children is free as a whole: a run has part in two of them at most. */
+#pragma GCC unroll 4
+        for (unsigned i = 0; i < PAGE_FANOUT; i++, child++) {
+            max = MAX(max, run + child->start);
+            if (child->max > max) {
+                max = child->max;
+                if (max >= most)
+                    break;
+            }
+            run = child->end;
+        }
+        return max;
+    }
+
+    unsigned shift = page_level_shift(level - 1);
+    size_t page = index << page_level_shift(level), end = page + (PAGE_FANOUT << shift);
+
+    known.page = ALIGN_UP(known.page, 1ul << shift);
+    for (; page < end && max < most; page += 1ul << shift, child++) {
+        if (page == known.page && page + (1ul << shift) <= known.end) {
+            size_t children = (known.end - page) >> shift;
+
+            page += (children - 1) << shift;
+            child += children - 1;
             run = 0;
             continue;
         }
         run += child->start;
         max = MAX(max, run);
-        if (child->start == full)
+        if (child->start == 1ul << shift)
             continue;
-        if (child->max > max) {
-            max = child->max;
-            if (max >= most)
-                break;
-        }
+        max = MAX(max, child->max);
         run = child->end;
     }
     return max;
@@ -134,182 +142,197 @@ static size_t page_node_longest(const struct page_heap *heap, unsigned level, si
 
 /* ---- Runs ---- */
 
-/* Free pages just below `page`, and from `page` on, in its chunk. */
-static inline size_t page_free_below(const struct page_block *blocks, size_t page)
+/* Free pages just below an entry, and just above it, as far as siblings are free as a whole. */
+static NOINLINE size_t page_free_below_entry(const struct summary *entry, size_t full)
 {
-    size_t block = page / PAGE_BLOCK_PAGES;
-    unsigned bit = page % PAGE_BLOCK_PAGES;
     size_t pages = 0;
 
-    if (bit > 0) {
-        pages = (unsigned)__builtin_clzll(
-            ~(page_block_free(&blocks[block]) << (PAGE_BLOCK_PAGES - bit)));
-        if (pages < bit)
-            return pages;
-    }
-    while (block % PAGE_CHUNK_BLOCKS != 0) {
-        uint64_t free = page_block_free(&blocks[--block]);
-
-        if (~free != 0)
-            return pages + bits_high_run(free);
-        pages += PAGE_BLOCK_PAGES;
-    }
+    do
+        pages += (--entry)->end;
+    while (entry->end == full);
     return pages;
 }
 
-static inline size_t page_free_above(const struct page_block *blocks, size_t page)
+static NOINLINE size_t page_free_above_entry(const struct summary *entry, size_t full)
 {
-    size_t block = page / PAGE_BLOCK_PAGES;
-    unsigned bit = page % PAGE_BLOCK_PAGES;
     size_t pages = 0;
 
-    if (page % CHUNK_PAGES == 0)
-        return 0;
-    if (bit > 0) {
-        pages = (unsigned)__builtin_ctzll(~(page_block_free(&blocks[block++]) >> bit));
-        if (pages < PAGE_BLOCK_PAGES - bit)
-            return pages;
-    }
-    for (; block % PAGE_CHUNK_BLOCKS != 0; block++) {
-        uint64_t free = page_block_free(&blocks[block]);
-
-        if (~free != 0)
-            return pages + bits_low_run(free);
-        pages += PAGE_BLOCK_PAGES;
-    }
+    do
+        pages += (++entry)->start;
+    while (entry->start == full);
     return pages;
 }
 
-struct page_run page_tree_run(const struct page_heap *heap, size_t page, size_t end)
+/* The same, mostly at once: the sibling is not free as a whole. */
+static inline size_t page_below_entry(const struct summary *entry, size_t full)
 {
-    return (struct page_run){page - page_free_below(heap->blocks, page),
-                             end + page_free_above(heap->blocks, end)};
+    return LIKELY(entry[-1].end != full) ? entry[-1].end : page_free_below_entry(entry, full);
 }
 
-/*
- * The end of a run that reaches the end, `end`, of entry `index`, as far as its parent goes; then
- * its first page likewise.  The parent's own end, or start, often tells.
- */
-static inline size_t page_run_end(const struct page_heap *heap, unsigned level, size_t index,
-                                  size_t end)
+static inline size_t page_above_entry(const struct summary *entry, size_t full)
 {
-    const struct summary *parent = &heap->levels[level + 1][index >> PAGE_FANOUT_SHIFT];
-    const struct summary *sibling = &heap->levels[level][index];
-    size_t full = 1ul << page_level_shift(level);
-    size_t parent_end = ((index | (PAGE_FANOUT - 1)) + 1) * full;
-
-    if (parent->end >= parent_end - end)
-        return parent_end;
-    do
-        end += (++sibling)->start;
-    while (sibling->start == full);
-    return end;
+    return LIKELY(entry[1].start != full) ? entry[1].start : page_free_above_entry(entry, full);
 }
 
-static inline size_t page_run_page(const struct page_heap *heap, unsigned level, size_t index,
-                                   size_t page)
+struct page_run page_tree_extend(const struct page_heap *heap, struct page_run run)
 {
-    const struct summary *parent = &heap->levels[level + 1][index >> PAGE_FANOUT_SHIFT];
-    const struct summary *sibling = &heap->levels[level][index];
-    size_t full = 1ul << page_level_shift(level);
-    size_t parent_page = ALIGN_DOWN(index, PAGE_FANOUT) * full;
+    unsigned level = 0, shift = PAGE_CHUNK_SHIFT;
 
-    if (parent->start >= page - parent_page)
-        return parent_page;
-    do
-        page -= (--sibling)->end;
-    while (sibling->end == full);
-    return page;
+    /* By entries that are free as a whole, the larger the better; then part of one. */
+    while (run.page > 0 && IS_ALIGNED(run.page, 1ul << shift)) {
+        size_t more = heap->levels[level][(run.page >> shift) - 1].end;
+
+        run.page -= more;
+        if (more < 1ul << shift)
+            break;
+        if (level < heap->top && IS_ALIGNED(run.page, PAGE_FANOUT << shift)) {
+            level++;
+            shift += PAGE_FANOUT_SHIFT;
+        }
+    }
+    if (run.end - run.page < CHUNK_PAGES && run.end % CHUNK_PAGES == 0 &&
+        run.end < heap->page_limit)
+        run.end += heap->levels[0][run.end / CHUNK_PAGES].start;
+    return run;
 }
 
+/* ---- Upwards from a chunk ---- */
+
+/* On each level the run reaches the edge of its node if what was free at that edge reaches the run. */
 void page_tree_grow(struct page_heap *heap, struct page_run run)
 {
     uint32_t whole = run.end - run.page == CHUNK_PAGES;
-    size_t index = run.page >> PAGE_CHUNK_SHIFT;
-    unsigned shift = PAGE_CHUNK_SHIFT;
-    uint32_t some = 0; /* the bit of the child that the run is in */
+    size_t index = run.page >> PAGE_CHUNK_SHIFT, full = CHUNK_PAGES;
 
-    for (unsigned level = 0;; level++) {
-        struct summary *summary = &heap->levels[level][index];
-        size_t pages = run.end - run.page;
-        bool is_first = run.page == index << shift;
-        bool is_last = run.end == (index + 1) << shift;
+    for (unsigned level = 0; level < heap->top; level++, full <<= PAGE_FANOUT_SHIFT) {
+        const struct summary *entry = &heap->levels[level][index];
+        struct summary *node = &heap->levels[level + 1][index >> PAGE_FANOUT_SHIFT];
+        size_t base = ALIGN_DOWN(run.page, full << PAGE_FANOUT_SHIFT);
+        size_t top = base + (full << PAGE_FANOUT_SHIFT);
+        bool is_first = node->start >= run.page - base, is_last = node->end >= top - run.end;
+        uint32_t some = node->some | 1u << index % PAGE_FANOUT;
 
-        if (pages <= summary->max && !(is_first | is_last | whole | (some & ~summary->some)))
-            return;
-        if (level < heap->top) {
-            if (is_first)
-                run.page = page_run_page(heap, level, index, run.page);
-            if (is_last)
-                run.end = page_run_end(heap, level, index, run.end);
-        }
-        summary->max = MAX(summary->max, pages);
-        summary->whole += whole;
-        summary->some |= some;
         if (is_first)
-            summary->start = pages;
+            run.page = base;
+        else if (IS_ALIGNED(run.page, full))
+            run.page -= page_below_entry(entry, full);
         if (is_last)
-            summary->end = pages;
-        if (level == heap->top)
+            run.end = top;
+        else if (IS_ALIGNED(run.end, full))
+            run.end += page_above_entry(entry, full);
+
+        size_t pages = run.end - run.page;
+        bool is_changed = is_first | is_last | (some ^ node->some) | whole;
+
+        if (is_first)
+            node->start = pages;
+        if (is_last)
+            node->end = pages;
+        node->whole += whole;
+        node->some = some;
+        if (pages > node->max)
+            node->max = pages;
+        else if (!is_changed)
             return;
-        some = 1u << index % PAGE_FANOUT;
         index >>= PAGE_FANOUT_SHIFT;
-        shift += PAGE_FANOUT_SHIFT;
     }
 }
 
 /*
- * max of an entry without the part of `run` that was cut out; `longer` is the longer of what is
- * left of it.
+ * Entry *index of a level, in which nothing is free now, was the last with anything free below its
+ * node; likewise that one, and so on.  Returns the level of the first of which that is not so, and
+ * its index; the root's level: none.
  */
-static inline size_t page_longest_after(const struct page_heap *heap, unsigned level, size_t index,
-                                        size_t longer, size_t pages)
+static inline unsigned page_tree_empty(struct page_heap *heap, size_t *index)
 {
-    /* Another run is no longer than all that is not this one. */
-    if (longer + pages >= 1ul << page_level_shift(level))
-        return longer;
-    if (level == 0)
-        return page_chunk_longest(&heap->blocks[index * PAGE_CHUNK_BLOCKS], longer, pages);
-    if (heap->levels[level][index].some == 0)
-        return 0;
-    return page_node_longest(heap, level, index, longer, pages);
+    unsigned level = 0;
+
+    for (; level < heap->top; level++) {
+        struct summary *parent = &heap->levels[level + 1][*index >> PAGE_FANOUT_SHIFT];
+
+        parent->some &= ~(1u << *index % PAGE_FANOUT);
+        if (parent->some != 0)
+            break;
+        parent->start = 0;
+        parent->max = 0;
+        parent->end = 0;
+        parent->whole = 0;
+        *index >>= PAGE_FANOUT_SHIFT;
+    }
+    return level;
 }
 
 void page_tree_shrink(struct page_heap *heap, struct page_run run, size_t page, size_t end)
 {
     uint32_t whole = run.end - run.page == CHUNK_PAGES;
     size_t index = page >> PAGE_CHUNK_SHIFT;
-    unsigned shift = PAGE_CHUNK_SHIFT;
-    uint32_t none = 0; /* the bit of the child that the run is in, if nothing is free there now */
+    unsigned level = heap->levels[0][index].max == 0 ? page_tree_empty(heap, &index) : 0;
 
-    for (unsigned level = 0;; level++) {
-        struct summary *summary = &heap->levels[level][index];
-        size_t pages = run.end - run.page;
-        bool is_first = run.page == index << shift;
-        bool is_last = run.end == (index + 1) << shift;
-        size_t left = page - run.page, right = run.end - end;
+    for (size_t full = 1ul << page_level_shift(level); level < heap->top;
+         level++, full <<= PAGE_FANOUT_SHIFT) {
+        const struct summary *entry = &heap->levels[level][index];
+        struct summary *node = &heap->levels[level + 1][index >> PAGE_FANOUT_SHIFT];
+        size_t base = ALIGN_DOWN(page, full << PAGE_FANOUT_SHIFT);
+        size_t top = base + (full << PAGE_FANOUT_SHIFT);
+        bool is_changed = whole;
 
-        if (pages < summary->max && !(is_first | is_last | whole | none))
-            return;
-        summary->whole -= whole;
-        summary->some &= ~none;
-        if (is_first)
-            summary->start = left;
-        if (is_last)
-            summary->end = right;
-        if (pages == summary->max) {
-            summary->max = page_longest_after(heap, level, index, MAX(left, right), pages);
-            if (pages == summary->max && !(is_first | is_last | whole | none))
-                return;
+        if (node->start > page - base) {
+            node->start = page - base;
+            run.page = base;
+            is_changed = true;
+        } else if (IS_ALIGNED(run.page, full)) {
+            run.page -= page_below_entry(entry, full);
         }
-        if (level == heap->top)
-            return;
-        if (is_first)
-            run.page = page_run_page(heap, level, index, run.page);
-        if (is_last)
-            run.end = page_run_end(heap, level, index, run.end);
-        none = summary->max == 0 ? 1u << index % PAGE_FANOUT : 0;
+        if (node->end > top - end) {
+            node->end = top - end;
+            run.end = top;
+            is_changed = true;
+        } else if (IS_ALIGNED(run.end, full)) {
+            run.end += page_above_entry(entry, full);
+        }
         index >>= PAGE_FANOUT_SHIFT;
-        shift += PAGE_FANOUT_SHIFT;
+        node->whole -= whole;
+
+        size_t pages = run.end - run.page;
+
+        if (pages == node->max) {
+            size_t longer = MAX(page - run.page, run.end - end);
+
+            /* Another run is no longer than all that is not this one. */
+            if (longer + pages < top - base)
+                longer = page_node_longest(heap, level + 1, index, longer, pages, run);
+            node->max = longer;
+            is_changed |= longer != pages;
+        }
+        if (!is_changed)
+            return;
+    }
+}
+
+void page_tree_change(struct page_heap *heap, size_t chunk, const struct summary *was)
+{
+    struct summary before = *was;
+    size_t index = chunk;
+
+    for (unsigned level = 0; level < heap->top; level++, index >>= PAGE_FANOUT_SHIFT) {
+        const struct summary *now = &heap->levels[level][index];
+        struct summary *parent = &heap->levels[level + 1][index >> PAGE_FANOUT_SHIFT];
+        struct summary parent_before = *parent;
+        uint32_t some = 1u << index % PAGE_FANOUT;
+
+        if (summary_is_equal(now, &before))
+            return;
+        if (now->start != before.start || now->end != before.end) {
+            *parent = page_tree_summary(heap, level + 1, index >> PAGE_FANOUT_SHIFT);
+        } else {
+            parent->whole += now->whole - before.whole;
+            parent->some = now->max != 0 ? parent->some | some : parent->some & ~some;
+            if (now->max >= parent->max)
+                parent->max = now->max;
+            else if (before.max == parent->max)
+                parent->max = page_node_longest(heap, level + 1, index >> PAGE_FANOUT_SHIFT, 0,
+                                                before.max, (struct page_run){0, 0});
+        }
+        before = parent_before;
     }
 }

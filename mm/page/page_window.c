@@ -292,13 +292,18 @@ bool page_window_may_take_locked(const struct page_heap *heap, size_t page, size
 
 bool page_window_take_locked(struct page_heap *heap, size_t page, size_t pages)
 {
-    bool is_zero = page_zero_take(heap, page, pages);
+    struct page_window *window = port_this_cpu(page_window);
+    uint64_t mask = bits_mask(page % PAGE_BLOCK_PAGES, pages);
 
     DCHECK(port_lock_is_held(&heap->lock));
     port_stat_inc(page, window_miss);
     page_window_return_locked();
-    window_open(port_this_cpu(page_window), heap, page / PAGE_BLOCK_PAGES);
-    (void)seq_window_take_at(&port_this_cpu(page_window)->seq, page % PAGE_BLOCK_PAGES, pages);
+    window_open(window, heap, page / PAGE_BLOCK_PAGES);
+
+    bool is_zero = (~seq_window_load(&window->zero) & mask) == 0;
+
+    window_mix(window, seq_window_load(&window->zero) & mask);
+    (void)seq_window_take_at(&window->seq, page % PAGE_BLOCK_PAGES, pages);
     return is_zero;
 }
 

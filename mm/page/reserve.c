@@ -124,6 +124,7 @@ void page_reserve_init(void)
         if (heap->page_limit > RESERVE_DEVICE_PAGES)
             heap->reserve.device_end =
                 reserve_end(heap, PAGE_DMA_PAGES, RESERVE_DEVICE_PAGES, &device);
+        page_heap_set_floor(heap, heap->reserve.device_end);
         page_heap_unlock(heap, irq_state);
     }
 }

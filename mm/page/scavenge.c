@@ -228,7 +228,6 @@ static enum scavenge_progress scavenger_run(struct scavenger *scavenger, size_t 
     }
     if (scavenge_find(heap, scan, spare, &run)) {
         dirty = scavenge_count_dirty(heap, run);
-        (void)page_zero_take(heap, run.page, run.pages);
         page_heap_take(heap, run.page, run.pages);
         heap->flight_pages = run.pages;
     }

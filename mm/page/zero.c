@@ -115,29 +115,6 @@ void page_zero_note(struct page_heap *heap, size_t page, size_t pages)
     }
 }
 
-bool page_zero_take(struct page_heap *heap, size_t page, size_t pages)
-{
-    size_t taken = 0;
-
-    DCHECK(port_lock_is_held(&heap->lock));
-    if (page_zero_count(heap) == 0)
-        return false;
-    for (size_t at = page; at < page + pages;) {
-        struct page_piece piece = page_piece(at, page + pages);
-        struct page_block *block = &heap->blocks[piece.block];
-        uint64_t zero = page_block_zero(block);
-
-        if (UNLIKELY((zero & piece.mask) != 0)) {
-            page_block_write_zero(block, zero & ~piece.mask);
-            taken += bits_count(zero & piece.mask);
-        }
-        at += piece.pages;
-    }
-    if (taken != 0)
-        page_zero_sub(heap, taken);
-    return taken == pages;
-}
-
 uint64_t page_zero_take_block(struct page_heap *heap, size_t index)
 {
     uint64_t zero = page_block_zero(&heap->blocks[index]);
@@ -258,8 +235,7 @@ void *page_zero_alloc(size_t pages, size_t align, unsigned flags)
     if ((flags & PAGE_RESERVE) != 0 || page_reserve_has_room(heap, pages))
         page = zero_find(heap, pages, align);
     if (page != PAGE_NONE) {
-        CHECK(page_zero_take(heap, page, pages));
-        page_heap_take(heap, page, pages);
+        CHECK(page_heap_take(heap, page, pages) == pages);
     }
     page_heap_unlock(heap, irq_state);
     return page != PAGE_NONE ? page_address(page) : NULL;

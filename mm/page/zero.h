@@ -17,12 +17,6 @@ void page_zero_init(void); /* the share that idle CPUs may zero, from the size o
 void page_zero_note(struct page_heap *heap, size_t page, size_t pages);
 
 /*
- * page_zero_take -- free pages are about to be handed out: forget what is known of them.
- *   returns  true if all of the run were zero
- */
-bool page_zero_take(struct page_heap *heap, size_t page, size_t pages);
-
-/*
  * A block goes into a window: take gives its zero pages, of which the heap then knows nothing.  It
  * has come back: give says which of its pages are zero, all of them free in the heap.
  */
@@ -48,13 +42,3 @@ void *page_zero_alloc(size_t pages, size_t align, unsigned flags);
 bool page_zero_ahead(struct page_heap *heap);
 
 void page_zero_check(const struct page_heap *heap); /* P9; nothing else running */
-
-static inline uint64_t page_block_zero(const struct page_block *block)
-{
-    return atomic_load_explicit(&block->zero, memory_order_relaxed);
-}
-
-static inline void page_block_write_zero(struct page_block *block, uint64_t bits)
-{
-    atomic_store_explicit(&block->zero, bits, memory_order_relaxed);
-}

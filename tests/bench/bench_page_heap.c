@@ -83,7 +83,7 @@ static void page_worst(struct bench *bench)
         return;
     }
     for (uint64_t i = bench->n; i > 0; i--) {
-        heap->low = PAGE_DMA_PAGES;
+        heap->hints[0] = PAGE_DMA_PAGES / CHUNK_PAGES;
         bench_start(bench);
         size_t page = worst_alloc(heap);
         bench_stop(bench);

@@ -66,7 +66,7 @@ TEST(page, sparse_64_tib)
         page_heap_add(&heap, page, PIECE_PAGES);
         sparse_check_path(t, &heap, edge - 1);
         sparse_check_path(t, &heap, edge);
-        heap.low = PAGE_DMA_PAGES; /* no hint */
+        page_heap_set_floor(&heap, PAGE_DMA_PAGES); /* no hints */
         EXPECT(t, page_heap_find(&heap, PIECE_PAGES + 1, 1, PAGE_NONE) == PAGE_NONE);
         EXPECT(t, page_heap_find(&heap, 1, 1, PAGE_NONE) == page);
         EXPECT(t, page_heap_find(&heap, PIECE_PAGES, 1, PAGE_NONE) == page);

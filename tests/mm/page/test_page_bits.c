@@ -61,6 +61,38 @@ TEST(page, bits_agree_with_counting)
         REQUIRE(t, bits_count(word) == count);
         REQUIRE(t, bits_longest_run(word) == naive_longest(word));
         REQUIRE(t, bits_run_starts(word, n) == starts);
+
+        unsigned bit = test_random(&state) % 64, below = 0, above = 0;
+
+        while (below < bit && word >> (bit - 1 - below) & 1)
+            below++;
+        while (bit + above < 63 && word >> (bit + 1 + above) & 1)
+            above++;
+        REQUIRE(t, bits_run_below(word, bit) == below);
+        REQUIRE(t, bits_run_above(word, bit) == above);
+    }
+}
+
+TEST(page, bytes_agree_with_counting)
+{
+    uint64_t state = test_seed(t);
+
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        union bytes a = {.word = test_random(&state) & ~BYTES_HIGH};
+        union bytes b = {.word = test_random(&state) & ~BYTES_HIGH};
+        union bytes joints, both = {.word = bytes_max(a.word, b.word)}, at_least;
+        size_t n = 1 + test_random(&state) % 127;
+        unsigned largest = 0;
+
+        for (unsigned i = 0; i < 8; i++) {
+            largest = MAX(largest, a.at[i]);
+            REQUIRE(t, both.at[i] == MAX(a.at[i], b.at[i]));
+        }
+        REQUIRE(t, bytes_largest(a.word) == largest);
+        joints.word = (a.word & BYTES_ONE * 63) + (b.word & BYTES_ONE * 63);
+        at_least.word = bytes_at_least(joints.word, n);
+        for (unsigned i = 0; i < 8; i++)
+            REQUIRE(t, at_least.at[i] == (joints.at[i] >= n ? 0x80 : 0));
     }
 }
 
@@ -86,8 +118,10 @@ TEST(page, summary_merge_agrees_with_counting)
             uint64_t word = test_random(&state) % 2 ? ~0ull : random_word(&state);
 
             some |= (word != 0) << i;
-            parts[i] = (struct summary){bits_low_run(word), bits_longest_run(word),
-                                        bits_high_run(word), i, 0};
+            parts[i] = (struct summary){.start = bits_low_run(word),
+                                        .max = bits_longest_run(word),
+                                        .end = bits_high_run(word),
+                                        .whole = i};
             for (unsigned bit = 0; bit < 64; bit++) {
                 run = word >> bit & 1 ? run + 1 : 0;
                 is_whole &= word >> bit & 1;
@@ -95,7 +129,7 @@ TEST(page, summary_merge_agrees_with_counting)
                 max = MAX(max, run);
             }
         }
-        struct summary want = {start, max, run, 28, some};
+        struct summary want = {.start = start, .max = max, .end = run, .whole = 28, .some = some};
         struct summary all = summary_merge(parts, 8, 64);
         struct summary halves[2] = {summary_merge(parts, 4, 64), summary_merge(parts + 4, 4, 64)};
 

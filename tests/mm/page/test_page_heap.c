@@ -1,4 +1,5 @@
 /* The page heap's edges, each by itself, in heaps over memory that does not exist. */
+#include "mm/page/hints.h"
 #include "tests/mm/page/private_heap.h"
 #include "tests/test.h"
 
@@ -181,4 +182,118 @@ TEST(page, sparse_terabyte)
                       i * stride + CHUNK_PAGES);
     page_heap_check(&private.heap);
     private_heap_destroy(&private);
+}
+
+TEST(page, hint_lengths_are_in_order)
+{
+    for (unsigned k = 0; k < PAGE_HINTS; k++) {
+        EXPECT(t, page_hint_of(page_hint_pages(k)) == k);
+        EXPECT(t, k == 0 || page_hint_of(page_hint_pages(k) - 1) == k - 1);
+    }
+    EXPECT(t, page_hint_pages(0) == 1 && page_hint_pages(PAGE_HINTS - 1) == CHUNK_PAGES);
+    EXPECT(t, page_hint_of(PAGE_RUN_MAX) == PAGE_HINTS - 1);
+}
+
+static size_t hint_chunk(const struct private_heap *private, size_t pages)
+{
+    return private->heap.hints[page_hint_of(pages)];
+}
+
+/* Hints rise to where a search has found something, and fall to what is freed below. */
+TEST(page, hints_rise_and_fall)
+{
+    struct private_heap private;
+    size_t first = PAGE_DMA_PAGES / CHUNK_PAGES, all = 4 * ARENA - PAGE_DMA_PAGES;
+
+    REQUIRE(t, private_heap_create(&private, 4 * ARENA));
+    EXPECT(t, hint_chunk(&private, 1) == 4 * ARENA / CHUNK_PAGES);
+    private_heap_add(&private, PAGE_DMA_PAGES, all);
+    for (size_t page = PAGE_DMA_PAGES; page < 4 * ARENA; page += 32)
+        EXPECT(t, private_heap_alloc(&private, 32, 1, PAGE_NONE) == page);
+    EXPECT(t, private_heap_alloc(&private, 1, 1, PAGE_NONE) == PAGE_NONE);
+
+    /* Runs of 32 in chunks from the 20th on, and one of 64 in the 40th. */
+    for (size_t page = (first + 20) * CHUNK_PAGES; page < (first + 60) * CHUNK_PAGES; page += 128)
+        private_heap_free(&private, page, 32);
+    EXPECT(t, private_heap_alloc(&private, 1, 1, PAGE_NONE) == (first + 20) * CHUNK_PAGES);
+    private_heap_free(&private, (first + 20) * CHUNK_PAGES, 1);
+    private_heap_free(&private, (first + 40) * CHUNK_PAGES + 32, 32);
+    EXPECT(t, hint_chunk(&private, 1) == first + 20 && hint_chunk(&private, 32) == first + 20);
+    EXPECT(t, hint_chunk(&private, 40) == first + 40 && hint_chunk(&private, 64) == first + 40);
+    EXPECT(t, hint_chunk(&private, 100) > first + 40);
+    page_heap_check(&private.heap);
+
+    /* The run is used up: a search for 64 looks on, one for 32 need not. */
+    EXPECT(t, private_heap_alloc(&private, 64, 1, PAGE_NONE) == (first + 40) * CHUNK_PAGES);
+    EXPECT(t, private_heap_alloc(&private, 64, 1, PAGE_NONE) == PAGE_NONE);
+    EXPECT(t, hint_chunk(&private, 64) == 4 * ARENA / CHUNK_PAGES);
+    EXPECT(t, hint_chunk(&private, 32) == first + 20);
+    page_heap_check(&private.heap);
+
+    /* What is freed lower joins what is free across the edge of a chunk, and begins there. */
+    private_heap_free(&private, (first + 20) * CHUNK_PAGES - 32, 32);
+    EXPECT(t, hint_chunk(&private, 64) == first + 19 && hint_chunk(&private, 1) == first + 19);
+    EXPECT(t, private_heap_alloc(&private, 64, 1, PAGE_NONE) == (first + 20) * CHUNK_PAGES - 32);
+    page_heap_check(&private.heap);
+    private_heap_destroy(&private);
+}
+
+/* Below the floor nothing has hints, and a run across it begins there for who asks from there on. */
+TEST(page, hints_are_about_what_is_above_the_floor)
+{
+    struct private_heap private;
+    size_t floor = ARENA, floor_chunk = floor / CHUNK_PAGES;
+
+    REQUIRE(t, private_heap_create(&private, 3 * ARENA));
+    private_heap_add(&private, PAGE_DMA_PAGES, 3 * ARENA - PAGE_DMA_PAGES);
+
+    unsigned long irq_state = page_heap_lock(&private.heap);
+
+    page_heap_set_floor(&private.heap, floor);
+    EXPECT(t, page_heap_find_above(&private.heap, 1, 1, floor, PAGE_NONE) == floor);
+    EXPECT(t,
+           page_heap_find_above(&private.heap, 1, 1, PAGE_DMA_PAGES, PAGE_NONE) == PAGE_DMA_PAGES);
+    page_heap_take(&private.heap, PAGE_DMA_PAGES + 1, 3 * ARENA - PAGE_DMA_PAGES - 1);
+    EXPECT(t, page_heap_find_above(&private.heap, 1, 1, floor, PAGE_NONE) == PAGE_NONE);
+    EXPECT(t, hint_chunk(&private, 1) == 3 * floor_chunk);
+    EXPECT(t, page_heap_put(&private.heap, PAGE_DMA_PAGES + 1, 3 * ARENA - PAGE_DMA_PAGES - 1));
+    EXPECT(t, hint_chunk(&private, 1) == floor_chunk);
+    page_heap_check(&private.heap);
+
+    page_heap_take(&private.heap, PAGE_DMA_PAGES, 3 * ARENA - PAGE_DMA_PAGES - 5);
+    EXPECT(t, page_heap_find_above(&private.heap, 1, 1, floor, PAGE_NONE) == 3 * ARENA - 5);
+    EXPECT(t, hint_chunk(&private, 1) == 3 * floor_chunk - 1);
+    page_heap_check(&private.heap);
+    page_heap_unlock(&private.heap, irq_state);
+    private_heap_destroy(&private);
+}
+
+/* What page_heap_take says of zero pages, and forgets, in each of its ways. */
+TEST(page, taking_counts_zero_pages)
+{
+    static const size_t runs[][2] = {
+        {10, 20}, {50, 300}, {CHUNK_PAGES, CHUNK_PAGES}, {1000, 2000}, {100, 8 * CHUNK_PAGES}};
+    struct private_heap private;
+    struct page_heap *heap = &private.heap;
+
+    for (size_t i = 0; i < ARRAY_COUNT(runs); i++) {
+        size_t page = PAGE_DMA_PAGES + runs[i][0], last = page + runs[i][1] - 1;
+
+        REQUIRE(t, private_heap_create(&private, 2 * ARENA));
+        private_heap_add(&private, PAGE_DMA_PAGES, ARENA);
+        page_block_write_zero(&heap->blocks[page / PAGE_BLOCK_PAGES],
+                              1ull << page % PAGE_BLOCK_PAGES);
+        page_block_write_zero(&heap->blocks[last / PAGE_BLOCK_PAGES],
+                              page_block_zero(&heap->blocks[last / PAGE_BLOCK_PAGES]) |
+                                  1ull << last % PAGE_BLOCK_PAGES);
+        heap->zero_pages = 2;
+
+        unsigned long irq_state = page_heap_lock(heap);
+
+        EXPECT(t, page_heap_take(heap, page, runs[i][1]) == 2 && heap->zero_pages == 0);
+        EXPECT(t, page_block_zero(&heap->blocks[page / PAGE_BLOCK_PAGES]) == 0);
+        page_heap_check(heap);
+        page_heap_unlock(heap, irq_state);
+        private_heap_destroy(&private);
+    }
 }

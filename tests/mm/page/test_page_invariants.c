@@ -40,6 +40,16 @@ static void break_p2_root(void *unused)
     page_heap_check(heap);
 }
 
+/* A byte of a block that nothing else shows. */
+static void break_p2_block(void *unused)
+{
+    struct page_heap *heap = heap_to_break();
+
+    (void)unused;
+    heap->levels[0][20].block_max.at[3]--;
+    page_heap_check(heap);
+}
+
 static void break_p3(void *unused)
 {
     struct page_heap *heap = heap_to_break();
@@ -54,7 +64,17 @@ static void break_p4(void *unused)
     struct page_heap *heap = heap_to_break();
 
     (void)unused;
-    heap->low = PAGE_DMA_PAGES + 1001;
+    heap->hints[PAGE_HINTS - 1] = PAGE_ARENA_PAGES / CHUNK_PAGES;
+    page_heap_check(heap);
+}
+
+/* Hints that do not grow with their lengths. */
+static void break_p4_order(void *unused)
+{
+    struct page_heap *heap = heap_to_break();
+
+    (void)unused;
+    heap->hints[1] = heap->hints[0] - 1;
     page_heap_check(heap);
 }
 
@@ -74,6 +94,15 @@ static void break_p7(void *unused)
 
     (void)unused;
     page_block_set_joined(&heap->blocks[5], 1ull << 63);
+    page_heap_check(heap);
+}
+
+static void break_p7_absent(void *unused)
+{
+    struct page_heap *heap = heap_to_break();
+
+    (void)unused;
+    page_block_set_joined(&heap->blocks[0], 1);
     page_heap_check(heap);
 }
 
@@ -139,9 +168,12 @@ TEST(page, check_names_the_broken_invariant)
     EXPECT_PANIC(t, break_p1, NULL, "page heap: P1");
     EXPECT_PANIC(t, break_p2_leaf, NULL, "page heap: P2: level 0 entry 20");
     EXPECT_PANIC(t, break_p2_root, NULL, "page heap: P2: level 1 entry 0");
+    EXPECT_PANIC(t, break_p2_block, NULL, "page heap: P2: level 0 entry 20");
     EXPECT_PANIC(t, break_p3, NULL, "page heap: P3");
-    EXPECT_PANIC(t, break_p4, NULL, "page heap: P4");
+    EXPECT_PANIC(t, break_p4, NULL, "page heap: P4: pages");
+    EXPECT_PANIC(t, break_p4_order, NULL, "page heap: P4: hint");
     EXPECT_PANIC(t, break_p5, NULL, "page heap: P5");
     EXPECT_PANIC(t, break_p7, NULL, "page heap: P7");
+    EXPECT_PANIC(t, break_p7_absent, NULL, "page heap: P7");
     EXPECT_PANIC(t, break_p8, NULL, "page heap: P8");
 }

@@ -218,7 +218,6 @@ TEST(page, free_of_an_absent_page_into_a_window_is_found)
     /* With one page left, the window that has it is the one wanted. */
     unsigned long irq_state = page_heap_lock(&page_heaps[0]);
 
-    page_zero_take(&page_heaps[0], block * PAGE_BLOCK_PAGES + (size_t)__builtin_ctzll(free), 1);
     page_heap_take(&page_heaps[0], block * PAGE_BLOCK_PAGES + (size_t)__builtin_ctzll(free), 1);
     page_heap_unlock(&page_heaps[0], irq_state);
 

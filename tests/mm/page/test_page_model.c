@@ -9,6 +9,7 @@
 #define LIVE_MAX     3000u /* runs held at once */
 #define CHECK_FIRST  5000u /* operations after each of which all summaries are recomputed */
 #define CHECK_PERIOD 512u  /* and then once in so many */
+#define HOLD_PERIOD  100u  /* and a block held once in so many */
 #define LARGE        (8 * GIB / PAGE_BYTES)
 
 struct model {
@@ -141,6 +142,25 @@ static bool model_free(struct model *model)
     return EXPECT(t, r % 4 != 1 || !private_heap_try_free(&model->private, run_page, 1));
 }
 
+/* A block goes to a window and comes back, some of its pages in use: what was free is again. */
+static bool model_hold(struct model *model)
+{
+    struct page_heap *heap = &model->private.heap;
+    size_t index = test_random(&model->random) % (heap->page_limit / PAGE_BLOCK_PAGES);
+    uint64_t free = page_block_free(&heap->blocks[index]);
+    size_t free_pages = heap->free_pages;
+    struct test *t = model->t;
+    unsigned long irq_state = page_heap_lock(heap);
+
+    page_heap_hold(heap, index, 0);
+    page_heap_check(heap);
+    bool is_right = EXPECT(t, heap->free_pages == free_pages - bits_count(free));
+    page_heap_release(heap, index);
+    is_right = is_right && EXPECT(t, page_block_free(&heap->blocks[index]) == free);
+    page_heap_unlock(heap, irq_state);
+    return is_right;
+}
+
 /* Random operations; the share of allocations swings, so that memory fills and empties. */
 static void model_run(struct model *model, size_t operations)
 {
@@ -157,6 +177,8 @@ static void model_run(struct model *model, size_t operations)
         } else {
             model_free(model);
         }
+        if (i % HOLD_PERIOD == 0 && !model_hold(model))
+            return;
         REQUIRE(t, heap->free_pages == model->list.free_pages);
         if (i < CHECK_FIRST || i % CHECK_PERIOD == 0) {
             page_heap_check(heap);

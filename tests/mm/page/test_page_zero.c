@@ -187,19 +187,8 @@ static void break_p9_count(void *unused)
     page_zero_check(heap);
 }
 
-/* The heap's own way of handing out, without a word to page_zero_take. */
-static void break_p9_taking(void *unused)
-{
-    struct page_heap *heap = heap_to_break();
-
-    (void)unused;
-    page_heap_take(heap, 305, 1);
-    page_zero_check(heap);
-}
-
 TEST(page_zero, check_names_the_broken_invariant)
 {
     EXPECT_PANIC(t, break_p9_bits, NULL, "page heap: P9");
     EXPECT_PANIC(t, break_p9_count, NULL, "page heap: P9");
-    EXPECT_PANIC(t, break_p9_taking, NULL, "page heap: P9");
 }
