@@ -40,6 +40,8 @@ unsigned page_node_of(size_t page, size_t *end);
 /* The heap that has, or would have, a page.  Any context. */
 static inline struct page_heap *page_heap_of(size_t page)
 {
+    if (LIKELY(page < node_parts[0].end))
+        return node_parts[0].heap;
     return &page_heaps[page_node_of(page, NULL)];
 }
 

@@ -265,6 +265,15 @@ static void page_heap_put_chunk(struct page_heap *heap, size_t page)
     page_hint_lower(heap, run.page, run.end);
 }
 
+bool page_heap_put_whole(struct page_heap *heap, size_t page)
+{
+    DCHECK(port_lock_is_held(&heap->lock));
+    if (!page_chunk_is_run(heap, page))
+        return false;
+    page_heap_put_chunk(heap, page);
+    return true;
+}
+
 /* [page, end) of a chunk, not held, of a run that is right. */
 static void page_heap_put_piece(struct page_heap *heap, size_t page, size_t end)
 {
@@ -314,9 +323,6 @@ bool page_heap_put(struct page_heap *heap, size_t page, size_t pages)
     if (LIKELY(pages < PAGE_BLOCK_PAGES - page % PAGE_BLOCK_PAGES &&
                !page_block_is_held(&heap->blocks[page / PAGE_BLOCK_PAGES])))
         return page_heap_put_in_block(heap, page, pages);
-    if (pages == CHUNK_PAGES && page_chunk_is_run(heap, page)) {
-        page_heap_put_chunk(heap, page);
-        return true;
-    }
-    return page_heap_put_slow(heap, page, pages);
+    return (pages == CHUNK_PAGES && page_heap_put_whole(heap, page)) ||
+           page_heap_put_slow(heap, page, pages);
 }

@@ -49,8 +49,16 @@ static size_t page_find_in_block(struct page_heap *heap, const struct page_reque
     return within != PAGE_NONE ? within : page;
 }
 
+/* Where memory is not short, without a look at what is reserved. */
 static size_t page_find(struct page_heap *heap, const struct page_request *want)
 {
+    if (LIKELY(page_reserve_is_far(heap, want->pages))) {
+        size_t page =
+            page_heap_find_above(heap, want->pages, want->align, heap->floor, want->limit);
+
+        if (LIKELY(page != PAGE_NONE))
+            return page;
+    }
     return page_reserve_find(heap, want->pages, want->align, want->limit, want->flags);
 }
 
@@ -261,6 +269,12 @@ NOINLINE void page_free_locked(const void *addr, size_t pages)
         page_free_debug(heap, addr, page, pages);
 
     unsigned long irq_state = page_heap_lock(heap);
+
+    if (pages == CHUNK_PAGES && LIKELY(page_heap_put_whole(heap, page))) {
+        page_heap_unlock(heap, irq_state);
+        return;
+    }
+
     bool is_held = page_is_held(heap, page, page + pages);
 
     if (is_held)

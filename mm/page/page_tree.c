@@ -262,6 +262,26 @@ static inline unsigned page_tree_empty(struct page_heap *heap, size_t *index)
     return level;
 }
 
+/* Chunks that lie in [page, end) as a whole. */
+static inline size_t page_chunks_in(size_t page, size_t end)
+{
+    size_t first = (page + CHUNK_PAGES - 1) / CHUNK_PAGES, last = end / CHUNK_PAGES;
+
+    return last > first ? last - first : 0;
+}
+
+/*
+ * What runs of a node other than `run`, of which [page, end) is free no longer, cannot exceed: the
+ * whole chunks that are not this run's, and a part of a chunk on either side.
+ */
+static inline size_t page_other_runs(const struct summary *node, struct page_run run, size_t page,
+                                     size_t end)
+{
+    size_t others = node->whole - page_chunks_in(run.page, page) - page_chunks_in(end, run.end);
+
+    return (others + 2) * CHUNK_PAGES;
+}
+
 void page_tree_shrink(struct page_heap *heap, struct page_run run, size_t page, size_t end)
 {
     uint32_t whole = run.end - run.page == CHUNK_PAGES;
@@ -299,7 +319,7 @@ void page_tree_shrink(struct page_heap *heap, struct page_run run, size_t page, 
             size_t longer = MAX(page - run.page, run.end - end);
 
             /* Another run is no longer than all that is not this one. */
-            if (longer + pages < top - base)
+            if (longer + pages < top - base && longer < page_other_runs(node, run, page, end))
                 longer = page_node_longest(heap, level + 1, index, longer, pages, run);
             node->max = longer;
             is_changed |= longer != pages;

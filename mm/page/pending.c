@@ -195,8 +195,10 @@ NOINLINE void page_free_slow(void *addr, size_t pages)
         pending_free_far(addr, pages);
     else if (LIKELY(pages == 1))
         pending_free(low->heap, addr, 1);
-    else
+    else if (pages <= PAGE_BLOCK_PAGES)
         pending_free(low->heap, addr, pages);
+    else
+        page_free_locked(addr, pages);
 }
 
 /* Other CPUs' lists may change meanwhile: every number in them has been a block's at some time. */

@@ -138,11 +138,8 @@ static size_t reserve_device_free(const struct page_heap *heap)
 
 bool page_reserve_has_room(const struct page_heap *heap, size_t pages)
 {
-    size_t device_most = heap->reserve.low_end + heap->reserve.device_end - PAGE_DMA_PAGES;
-
-    if (LIKELY(heap->free_pages >= pages + heap->reserve.pages + device_most))
-        return true;
-    return heap->free_pages >= pages + heap->reserve.pages + reserve_device_free(heap);
+    return page_reserve_is_far(heap, pages) ||
+           heap->free_pages >= pages + heap->reserve.pages + reserve_device_free(heap);
 }
 
 size_t page_reserve_held_back(const struct page_heap *heap)

@@ -15,7 +15,19 @@ void page_reserve_init(void); /* from the settings and the memory that there is 
 size_t page_reserve_find(struct page_heap *heap, size_t pages, size_t align, size_t limit,
                          unsigned flags);
 
-/* Whether ordinary requests may have so many pages more. */
+/*
+ * Whether ordinary requests may have so many pages more, for certain: though all that is kept for
+ * devices were free.
+ */
+static inline bool page_reserve_is_far(const struct page_heap *heap, size_t pages)
+{
+    const struct page_reserve *reserve = &heap->reserve;
+
+    return heap->free_pages >=
+           pages + reserve->pages + reserve->low_end + reserve->device_end - PAGE_DMA_PAGES;
+}
+
+/* The same, exactly. */
 bool page_reserve_has_room(const struct page_heap *heap, size_t pages);
 
 /* Free pages that ordinary requests cannot have. */
