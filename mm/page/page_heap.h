@@ -174,8 +174,9 @@ size_t page_heap_take(struct page_heap *heap, size_t page, size_t pages);
  */
 bool page_heap_put(struct page_heap *heap, size_t page, size_t pages);
 
-/* The same of a run that is a whole chunk; false: it is not, or some of it is held. */
+/* The same of a run that is a whole chunk; false: it is not (is_chunk), or some of it is held. */
 bool page_heap_put_whole(struct page_heap *heap, size_t page);
+bool page_heap_is_chunk(const struct page_heap *heap, size_t page);
 
 /*
  * page_heap_hold -- a CPU's window takes all free pages of a block, not held so far (CHECKed): they

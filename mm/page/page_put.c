@@ -229,7 +229,7 @@ static inline bool page_is_run(const struct page_heap *heap, size_t page, size_t
 }
 
 /* Whether a chunk is one run, and none of it is held.  P7: pages that are joined are present. */
-static inline bool page_chunk_is_run(const struct page_heap *heap, size_t page)
+bool page_heap_is_chunk(const struct page_heap *heap, size_t page)
 {
     const struct page_block *block = &heap->blocks[page / PAGE_BLOCK_PAGES];
     size_t end = page + CHUNK_PAGES;
@@ -268,7 +268,7 @@ static void page_heap_put_chunk(struct page_heap *heap, size_t page)
 bool page_heap_put_whole(struct page_heap *heap, size_t page)
 {
     DCHECK(port_lock_is_held(&heap->lock));
-    if (!page_chunk_is_run(heap, page))
+    if (!page_heap_is_chunk(heap, page))
         return false;
     page_heap_put_chunk(heap, page);
     return true;

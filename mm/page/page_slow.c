@@ -9,6 +9,7 @@
  * Locks: PAGE_HEAP.
  */
 #include "mm/page/debug.h"
+#include "mm/page/kept_chunk.h"
 #include "mm/page/nodes.h"
 #include "mm/page/page.h"
 #include "mm/page/page_window.h"
@@ -85,10 +86,19 @@ static size_t page_take_from(struct page_heap *heap, struct page_request *want)
         page_window_return();
 
     unsigned long irq_state = page_heap_lock(heap);
-    size_t page = page_find(heap, want);
+    size_t page =
+        want->pages == CHUNK_PAGES && want->align <= CHUNK_PAGES && want->limit == PAGE_NONE
+            ? page_chunk_reuse_locked(heap)
+            : PAGE_NONE;
 
+    if (page != PAGE_NONE) {
+        page_heap_unlock(heap, irq_state);
+        return page;
+    }
+    page = page_find(heap, want);
     if (UNLIKELY(page == PAGE_NONE)) {
         page_window_return_locked();
+        page_chunk_collect_locked(heap);
         page_pending_collect_locked(heap);
         page = page_find(heap, want);
     }
@@ -270,7 +280,8 @@ NOINLINE void page_free_locked(const void *addr, size_t pages)
 
     unsigned long irq_state = page_heap_lock(heap);
 
-    if (pages == CHUNK_PAGES && LIKELY(page_heap_put_whole(heap, page))) {
+    if (pages == CHUNK_PAGES &&
+        LIKELY(page_chunk_keep_locked(heap, page) || page_heap_put_whole(heap, page))) {
         page_heap_unlock(heap, irq_state);
         return;
     }

@@ -41,6 +41,7 @@
 #include "mm/page/page_window.h"
 
 #include "mm/page/debug.h"
+#include "mm/page/kept_chunk.h"
 #include "mm/page/page.h"
 #include "mm/page/pending.h"
 #include "mm/page/reserve.h"
@@ -359,6 +360,7 @@ void page_drain_this_cpu(void *unused)
 {
     (void)unused;
     page_window_return();
+    page_chunk_drain_this_cpu();
     page_pending_drain();
 }
 
@@ -373,7 +375,7 @@ static bool page_window_idle(void)
     unsigned long irq_state = port_irq_save();
     struct page_window *window = port_this_cpu(page_window);
     uint64_t free = seq_window_load(&window->seq.free), now = port_ticks();
-    unsigned pending = page_pending_blocks();
+    unsigned pending = page_pending_blocks() + page_chunk_is_kept();
 
     if ((window->block == NULL && pending == 0) || free != window->idle_free ||
         pending != window->idle_pending) {

@@ -1,0 +1,149 @@
+/* Kept chunks: the same chunk comes back, counts as free meanwhile, and serves others in need. */
+#include "kernel/cpus.h"
+#include "mm/page/debug.h"
+#include "mm/page/kept_chunk.h"
+#include "mm/page/nodes.h"
+#include "mm/page/page.h"
+#include "tests/mm/page/hoard.h"
+#include "tests/test.h"
+
+static struct page_heap *heap_of(const void *addr)
+{
+    return page_heap_of(((uintptr_t)addr - port_direct_base()) / PAGE_BYTES);
+}
+
+/* A chunk that this CPU would keep; NULL, and the test is skipped: there is none. */
+static char *take_chunk(struct test *t)
+{
+    page_drain_all();
+
+    char *chunk = page_alloc_aligned(CHUNK_PAGES, CHUNK_PAGES, 0, 0);
+    unsigned long irq_state = port_irq_save();
+    bool is_near = chunk != NULL && heap_of(chunk) == page_heap_near(0);
+
+    port_irq_restore(irq_state);
+    if (is_near && !page_debug_is_on())
+        return chunk;
+    test_skip(t, "no chunk of this node is free, or pages are checked");
+    page_free(chunk, CHUNK_PAGES);
+    return NULL;
+}
+
+TEST(page_kept_chunk, comes_back_and_counts_as_free)
+{
+    char *chunk = take_chunk(t);
+
+    if (chunk == NULL)
+        return;
+
+    struct page_stats before = page_stats();
+
+    page_free(chunk, CHUNK_PAGES);
+    EXPECT(t, page_stats().pending_pages == before.pending_pages + CHUNK_PAGES);
+    EXPECT(t, page_stats().free_pages == before.free_pages + CHUNK_PAGES);
+    EXPECT(t, page_stats().whole_chunks == before.whole_chunks);
+    page_check();
+    EXPECT(t, page_alloc(CHUNK_PAGES, 0) == chunk);
+    page_check();
+    page_free(chunk, CHUNK_PAGES);
+    page_drain_this_cpu(NULL);
+    EXPECT(t, page_stats().whole_chunks == before.whole_chunks + 1);
+    EXPECT(t, page_stats().pending_pages == 0);
+    page_check();
+}
+
+TEST(page_kept_chunk, one_is_kept_the_next_is_not)
+{
+    char *chunk = take_chunk(t), *other = page_alloc_aligned(CHUNK_PAGES, CHUNK_PAGES, 0, 0);
+
+    if (chunk != NULL && other != NULL) {
+        page_free(chunk, CHUNK_PAGES);
+        page_free(other, CHUNK_PAGES);
+        EXPECT(t, page_stats().pending_pages == CHUNK_PAGES);
+        page_check();
+    } else {
+        page_free(chunk, CHUNK_PAGES);
+        page_free(other, CHUNK_PAGES);
+    }
+}
+
+struct wrong_free {
+    char *addr;
+    size_t pages;
+};
+
+static void free_wrongly(void *arg)
+{
+    const struct wrong_free *wrong = arg;
+
+    page_free(wrong->addr, wrong->pages);
+}
+
+TEST(page_kept_chunk, frees_of_it_are_found)
+{
+    char *chunk = take_chunk(t);
+
+    if (chunk == NULL)
+        return;
+    page_free(chunk, CHUNK_PAGES);
+
+    struct wrong_free twice = {chunk, CHUNK_PAGES}, first = {chunk, 1};
+    struct wrong_free inside = {chunk + 100 * PAGE_BYTES, 20};
+
+    EXPECT_PANIC(t, free_wrongly, &twice, "double free, it is in the heap");
+    EXPECT_PANIC(t, free_wrongly, &first, "double free, it is in the heap");
+    EXPECT_PANIC(t, free_wrongly, &inside, "double free, it is in the heap");
+}
+
+/* A block of it is collected, as a list of pending frees may do that names it for older reasons. */
+TEST(page_kept_chunk, is_not_handed_out_when_part_of_it_is_gone)
+{
+    char *chunk = take_chunk(t);
+
+    if (chunk == NULL)
+        return;
+
+    struct page_heap *heap = heap_of(chunk);
+    size_t free_before = page_free_count();
+
+    page_free(chunk, CHUNK_PAGES);
+
+    unsigned long irq_state = page_heap_lock(heap);
+
+    page_heap_collect(heap,
+                      ((uintptr_t)chunk - port_direct_base()) / PAGE_BYTES / PAGE_BLOCK_PAGES + 3);
+    EXPECT(t, page_chunk_reuse_locked(heap) == PAGE_NONE);
+    page_heap_unlock(heap, irq_state);
+    EXPECT(t, page_free_count() == free_before + CHUNK_PAGES);
+    EXPECT(t, page_stats().pending_pages == 0);
+    page_check();
+}
+
+static void keep_on_last(void *chunk)
+{
+    if (port_cpu_id() == port_cpu_count() - 1)
+        page_free(chunk, CHUNK_PAGES);
+}
+
+/* Where nobody may be asked, interrupts being off, another CPU's chunk is found all the same. */
+TEST(page_kept_chunk, serves_others_in_need)
+{
+    char *chunk = take_chunk(t);
+
+    if (chunk == NULL)
+        return;
+
+    struct hoard *hoard = hoard_all_but(0);
+
+    EXPECT(t, page_alloc(1, 0) == NULL);
+    cpu_run_all(port_cpu_count(), keep_on_last, chunk);
+
+    unsigned long irq_state = port_irq_save();
+    char *part = page_alloc(100, 0);
+
+    port_irq_restore(irq_state);
+    EXPECT(t, part == chunk);
+    page_free(part, 100);
+    page_check();
+    hoard_free(hoard);
+}
