@@ -106,6 +106,14 @@ static inline unsigned bits_count(uint64_t word)
     return (unsigned)(word * 0x0101010101010101ull >> 56);
 }
 
+/* Whether there are more than so many runs of bits. */
+static inline bool bits_has_more_runs(uint64_t word, unsigned runs)
+{
+    for (word &= ~(word << 1); runs > 0; runs--) /* the lowest bit of each */
+        word &= word - 1;
+    return word != 0;
+}
+
 /* ---- Eight numbers in a word, a byte each ---- */
 
 union bytes {

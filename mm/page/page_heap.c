@@ -138,28 +138,13 @@ uint64_t page_heap_fetch_remote(struct page_heap *heap, struct page_block *block
     return remote;
 }
 
-/* Pages of a block become free, or are so in a window; not yet in the tree. */
-static void page_heap_free_bits(struct page_heap *heap, struct page_block *block, uint64_t bits)
+/* Pages of a block, free in a window or remote so far, are free; not yet in the tree. */
+static void page_heap_free_bits(struct page_heap *heap, struct page_block *block, uint64_t bits,
+                                size_t pages)
 {
     page_block_set_joined(block, page_block_joined(block) & ~bits);
     page_block_set_free(block, page_block_free(block) | bits);
-    page_heap_count_free(heap, bits_count(bits));
-}
-
-/* Until `remote` is empty: who sets a bit beside others leaves it to us (pending.c). */
-static uint64_t page_heap_collect_bits(struct page_heap *heap, struct page_block *block)
-{
-    uint64_t remote = page_block_remote(block), left = remote, all = 0;
-
-    while (left != 0) {
-        page_check_freed_once(heap, block, page_block_free(block));
-        page_heap_free_bits(heap, block, left);
-        all |= left;
-        remote = atomic_fetch_and_explicit(&block->remote, ~left, memory_order_acq_rel);
-        left = remote & ~left;
-    }
-    heap->remote_pages -= bits_count(all);
-    return all;
+    page_heap_count_free(heap, pages);
 }
 
 void page_heap_collect(struct page_heap *heap, size_t index)
@@ -168,8 +153,16 @@ void page_heap_collect(struct page_heap *heap, size_t index)
     uint64_t before = page_block_free(block);
 
     DCHECK(port_lock_is_held(&heap->lock));
-    if (!page_block_is_held(block) && page_block_remote(block) != 0)
-        page_heap_join_bits(heap, index, before, page_heap_collect_bits(heap, block));
+    if (page_block_is_held(block) || page_block_remote(block) == 0)
+        return;
+    page_check_freed_once(heap, block, before);
+
+    uint64_t bits = atomic_exchange_explicit(&block->remote, 0, memory_order_acq_rel);
+    unsigned pages = bits_count(bits);
+
+    heap->remote_pages -= pages;
+    page_heap_free_bits(heap, block, bits, pages);
+    page_heap_join_bits(heap, index, before, bits);
 }
 
 void page_heap_release(struct page_heap *heap, size_t index)
@@ -180,9 +173,9 @@ void page_heap_release(struct page_heap *heap, size_t index)
     DCHECK(port_lock_is_held(&heap->lock));
     CHECK(page_block_is_held(block) && page_block_free(block) == 0);
     CHECK((window & page_block_remote(block)) == 0 && (window & ~page_block_present(block)) == 0);
+    window |= page_heap_fetch_remote(heap, block);
     page_block_set_window(block, 0);
-    page_heap_free_bits(heap, block, window);
-    page_heap_collect_bits(heap, block);
+    page_heap_free_bits(heap, block, window, bits_count(window));
     atomic_store_explicit(&block->holder, 0, memory_order_release);
     if (page_block_free(block) == 0)
         return;

@@ -97,7 +97,7 @@ void page_heap_join_bits(struct page_heap *heap, size_t index, uint64_t before, 
 
     if (bits == 0)
         return;
-    if (bits_count(bits & ~(bits << 1)) > JOIN_RUNS_MAX) {
+    if (bits_has_more_runs(bits, JOIN_RUNS_MAX)) {
         struct summary was = *chunk;
 
         page_chunk_set(chunk, page_chunk_block(page), before | bits);

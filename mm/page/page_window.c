@@ -47,6 +47,7 @@
 #include "mm/page/reserve.h"
 #include "mm/page/zero.h"
 
+#define WINDOW_GAIN             4u  /* pages more, after the run, that make a block worth it */
 #define WINDOW_MISSES           3u  /* of one length, running */
 #define WINDOW_IDLES_PER_SECOND 10u /* unused so long on an idle CPU: 1 / 10 s, it goes back */
 
@@ -269,18 +270,19 @@ struct page_heap *page_window_heap(void)
 }
 
 /*
- * One page: the window is empty.  A run: from a block that is wholly free, or when such runs keep
- * missing.  Else they come from the heap one by one, and the window's few pages stay for those that
- * fit.
+ * One page: the window is empty.  A run: from a block that has more to give than the window, or when
+ * such runs keep missing.  Else they come from the heap one by one, and the window's few pages stay
+ * for those that fit.
  */
 bool page_window_is_worth_locked(const struct page_heap *heap, size_t page, size_t pages)
 {
     struct page_window *window = port_this_cpu(page_window);
+    uint64_t free = page_block_free(&heap->blocks[page / PAGE_BLOCK_PAGES]);
 
     window->misses = pages == window->missed_pages ? window->misses + 1 : 1;
     window->missed_pages = pages;
-    return pages == 1 || ~page_block_free(&heap->blocks[page / PAGE_BLOCK_PAGES]) == 0 ||
-           window->misses >= WINDOW_MISSES;
+    return pages == 1 || window->misses >= WINDOW_MISSES ||
+           bits_count(free) >= pages + bits_count(window_free(window)) + WINDOW_GAIN;
 }
 
 bool page_window_may_take_locked(const struct page_heap *heap, size_t page, size_t pages)

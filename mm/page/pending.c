@@ -12,8 +12,8 @@
  * What must hold, and does:
  *
  *   A block that is not held and has bits in `remote` is in the list of some CPU, or a CPU is about
- *   to put it there.  Who sets the first bit puts it there; who collects goes on until he has
- *   left `remote` empty.  So a list may name a block that has nothing left, or is held by now, or
+ *   to put it there.  Who sets the first bit puts it there; who collects takes all of them, by
+ *   one atomic operation.  So a list may name a block that has nothing left, or is held by now, or
  *   stands in another list too: collecting it again does nothing.  What becomes remote while a block
  *   is held is collected when it is given back.
  *
