@@ -32,7 +32,7 @@
  *
  * Windows strand nothing.  A miss gives the window back before it takes another.  When the heap has
  * no run, this CPU's window is given back, and in ordinary context every CPU's, before the request
- * fails.  An idle CPU gives its window back once it has not used it for a while.
+ * fails.  An idle CPU gives its window back once it has not used it for a while (drain.c).
  *
  * Cost: hit and free of a page, call and return included, 36 instructions; of 2 .. 15 pages, 60.
  *
@@ -41,15 +41,12 @@
 #include "mm/page/page_window.h"
 
 #include "mm/page/debug.h"
-#include "mm/page/kept_chunk.h"
 #include "mm/page/page.h"
-#include "mm/page/pending.h"
 #include "mm/page/reserve.h"
 #include "mm/page/zero.h"
 
-#define WINDOW_GAIN             4u  /* pages more, after the run, that make a block worth it */
-#define WINDOW_MISSES           3u  /* of one length, running */
-#define WINDOW_IDLES_PER_SECOND 10u /* unused so long on an idle CPU: 1 / 10 s, it goes back */
+#define WINDOW_GAIN   4u /* pages more, after the run, that make a block worth it */
+#define WINDOW_MISSES 3u /* of one length, running */
 
 /*
  * Lock letters: [P] this CPU's, interrupts off; [L] lock of the block's heap, by any CPU.
@@ -66,9 +63,6 @@ struct page_window {
     struct page_heap *_Atomic heap; /* [P L] of the block; relaxed: CPUs of other heaps look */
     size_t missed_pages;            /* [P] the last miss: its length */
     unsigned misses;                /* [P] and how many of that length have come running */
-    uint64_t idle_free;             /* [P] seq.free when the CPU was found idle last */
-    unsigned idle_pending;          /* [P] and blocks in the CPU's list of pending frees */
-    uint64_t idle_since;            /* [P] port_ticks() from which on it was so */
 } __attribute__((aligned(PORT_LINE_BYTES)));
 
 _Static_assert(SEQ_WINDOW_PAGES == PAGE_BLOCK_PAGES, "a window is a block");
@@ -82,7 +76,6 @@ static inline struct page_heap *window_heap(const struct page_window *window)
 }
 
 PORT_STAT(page, window_miss);
-PORT_STAT(page, window_idle);
 
 /* ---- The fast paths ---- */
 
@@ -264,6 +257,11 @@ void page_window_return_locked(void)
     atomic_store_explicit(&window->heap, NULL, memory_order_relaxed);
 }
 
+uint64_t page_window_free(void)
+{
+    return window_free(port_this_cpu(page_window));
+}
+
 struct page_heap *page_window_heap(void)
 {
     return window_heap(port_this_cpu(page_window));
@@ -342,8 +340,6 @@ void page_window_notify_locked(struct page_heap *heap, size_t page, size_t pages
     }
 }
 
-/* ---- Draining ---- */
-
 void page_window_return(void)
 {
     unsigned long irq_state = port_irq_save();
@@ -357,49 +353,6 @@ void page_window_return(void)
     }
     port_irq_restore(irq_state);
 }
-
-void page_drain_this_cpu(void *unused)
-{
-    (void)unused;
-    page_window_return();
-    page_chunk_drain_this_cpu();
-    page_pending_drain();
-}
-
-void page_drain_all(void)
-{
-    port_call_all(page_drain_this_cpu, NULL);
-}
-
-/* An idle CPU gives back what it holds once it has not used it for a while. */
-static bool page_window_idle(void)
-{
-    unsigned long irq_state = port_irq_save();
-    struct page_window *window = port_this_cpu(page_window);
-    uint64_t free = seq_window_load(&window->seq.free), now = port_ticks();
-    unsigned pending = page_pending_blocks() + page_chunk_is_kept();
-
-    if ((window->block == NULL && pending == 0) || free != window->idle_free ||
-        pending != window->idle_pending) {
-        window->idle_free = free;
-        window->idle_pending = pending;
-        window->idle_since = now;
-    } else if (now - window->idle_since > port_ticks_per_second() / WINDOW_IDLES_PER_SECOND) {
-        port_stat_inc(page, window_idle);
-        page_drain_this_cpu(NULL);
-    }
-    port_irq_restore(irq_state);
-    return false;
-}
-
-PORT_IDLE_WORK(page_window_idle);
-
-static void page_window_drop(void)
-{
-    page_drain_this_cpu(NULL);
-}
-
-PORT_FAULT_HOOK(page_window_drop);
 
 /* ---- Counting and checking ---- */
 

@@ -29,6 +29,9 @@ void *page_window_search(size_t pages, size_t align);
 
 void *page_window_search_zero(size_t pages, size_t align); /* likewise, pages known to be zero */
 
+/* What is free in this CPU's window, by bit.  Interrupts off. */
+uint64_t page_window_free(void);
+
 /* The heap of which this CPU holds a window; NULL: none.  Interrupts off. */
 struct page_heap *page_window_heap(void);
 
