@@ -1,6 +1,6 @@
 /*
- * The page heap against a list of free runs: a million operations of every length class,
- * alignment and limit, over maps with and without holes.
+ * The page heap against a list of free runs: two million operations of lengths of all kinds, alignments
+ * and limits, over maps with and without holes; and every length at every alignment.
  */
 #include "tests/mm/page/private_heap.h"
 #include "tests/mm/page/run_list.h"
@@ -90,10 +90,10 @@ static size_t model_limit(struct model *model)
     }
 }
 
-static bool model_alloc(struct model *model)
+/* Ask both for such a run.  False: they do not agree.  What they gave is the last of `live`. */
+static bool model_ask(struct model *model, size_t pages, size_t align, size_t limit)
 {
     struct test *t = model->t;
-    size_t pages = model_length(model), align = model_align(model), limit = model_limit(model);
     size_t want = RUN_LIST_NONE;
 
     if (pages == CHUNK_PAGES)
@@ -117,6 +117,13 @@ static bool model_alloc(struct model *model)
     run_list_take(&model->list, page, pages);
     model->live[model->live_count++] = (struct run){page, pages};
     return true;
+}
+
+static bool model_alloc(struct model *model)
+{
+    size_t pages = model_length(model), align = model_align(model);
+
+    return model_ask(model, pages, align, model_limit(model));
 }
 
 /* A run that is held; before, now and then, what is not quite it, which is refused. */
@@ -191,10 +198,10 @@ static void model_run(struct model *model, size_t operations)
     EXPECT(t, heap->free_pages == heap->present_pages);
 }
 
-/* A million operations in a process; in the kernel, where instructions are dear, some of them. */
+/* Two million operations in a process; in the kernel, where instructions are dear, some of them. */
 static size_t model_operations(size_t operations)
 {
-    return __STDC_HOSTED__ ? operations : operations / 20;
+    return __STDC_HOSTED__ ? operations : operations / 40;
 }
 
 TEST(page, model_one_arena)
@@ -203,7 +210,7 @@ TEST(page, model_one_arena)
 
     REQUIRE(t, model != NULL);
     model_add(model, 256, PAGE_ARENA_PAGES - 256);
-    model_run(model, model_operations(600000));
+    model_run(model, model_operations(1500000));
     model_destroy(model);
 }
 
@@ -219,7 +226,7 @@ TEST(page, model_holes)
     for (size_t i = 0; i < 200; i++)
         model_add(model, 5 * PAGE_ARENA_PAGES + 97 * i, 90);
     model_add(model, 19 * PAGE_ARENA_PAGES + 5, PAGE_ARENA_PAGES - 5);
-    model_run(model, model_operations(300000));
+    model_run(model, model_operations(500000));
     model_destroy(model);
 }
 
@@ -248,6 +255,39 @@ TEST(page, model_large)
     EXPECT(t, page_heap_largest_run(&model->private.heap) == run_list_longest(&model->list));
     while (model->live_count > 0)
         model_free(model);
+    page_heap_check(&model->private.heap);
+    model_destroy(model);
+}
+
+/* Every length at every alignment that an arena has, each in another state of it. */
+TEST(page, model_every_length_and_alignment)
+{
+    size_t step = PAGE_ARENA_PAGES / model_operations(PAGE_ARENA_PAGES);
+    struct model *model = model_create(t, PAGE_ARENA_PAGES);
+
+    REQUIRE(t, model != NULL);
+    model_add(model, 300, PAGE_ARENA_PAGES - 300);
+    for (unsigned i = 0; i < 50; i++)
+        model_alloc(model);
+    for (size_t align = 1; align <= PAGE_ARENA_PAGES; align *= 2)
+        for (size_t pages = 1; pages < PAGE_ARENA_PAGES; pages += step) {
+            size_t count = model->live_count;
+
+            if (!model_ask(model, pages, align, PAGE_NONE))
+                break;
+            if (model->live_count > count) { /* this one back, and now and then another */
+                struct run run = model->live[--model->live_count];
+
+                private_heap_free(&model->private, run.page, run.pages);
+                run_list_put(&model->list, run.page, run.pages);
+            }
+            if (pages % 64 != 1)
+                continue;
+            if (model->live_count > 0)
+                model_free(model);
+            if (!model_alloc(model))
+                break;
+        }
     page_heap_check(&model->private.heap);
     model_destroy(model);
 }
