@@ -18,7 +18,7 @@ export CPUS MEM
 
 # ---- Set-up: before anything is built, install what the goals need ----
 
-SETUP_GOALS := $(filter run test bench hosted debug gdb lint fuzz,$(MAKECMDGOALS))
+SETUP_GOALS := $(filter run test bench hosted debug gdb lint fuzz mutants,$(MAKECMDGOALS))
 ifneq ($(SETUP_GOALS),)
 ifeq ($(findstring n,$(firstword -$(MAKEFLAGS))),)
 $(shell SAN=$(SAN) tests/setup.sh $(SETUP_GOALS))
@@ -139,6 +139,10 @@ lint: $(LINT_PARTS)
 fuzz: $(FUZZERS)
 	@for fuzzer in $^; do tests/fuzz/run.sh $$fuzzer -max_total_time=60 || exit; done
 
+.PHONY: mutants
+mutants: build/hosted/tests build/hosted-address/tests build/hosted-thread/tests $(DEBUG)
+	@tests/mutants/run.sh
+
 # ---- The rest ----
 
 .PHONY: compile_commands.json
@@ -166,6 +170,7 @@ make debug    boot the debug image, waiting for gdb; CPUS= MEM= CMDLINE=
 make gdb      attach to it
 make lint     layers, format, warnings under gcc and clang
 make fuzz     every fuzz target for a minute
+make mutants  break one check after another and see that the tests notice
 make clean    remove build/
 make compile_commands.json    for editors
 endef

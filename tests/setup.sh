@@ -57,6 +57,7 @@ for goal; do
     gdb) need gdb gdb ;;
     lint) need_uefi; need_clang; need_format ;;
     fuzz) need_clang ;;
+    mutants) need_qemu; need_clang ;;
     hosted) [ -z "${SAN:-}" ] || need_clang ;;
     esac
 done

@@ -2,7 +2,7 @@
 # suites.sh -- what `make test` runs: a line for each suite with its name, the seconds after which
 # it counts as hanging, many times what it needs, and a command that prints KTAP.  Long ones first.
 
-for machine in "hosted-thread 4" "hosted-thread 2" "hosted-address 8" "hosted-address 1" \
+for machine in "hosted-thread 8" "hosted-thread 4" "hosted-address 8" "hosted-address 1" \
     "hosted 8" "hosted 4" "hosted 2" "hosted 1"; do
     variant=${machine% *} cpus=${machine#* }
     echo "$variant-$cpus-cpus 300 build/$variant/tests cpus=$cpus"
@@ -33,6 +33,7 @@ for target in tests/fuzz/fuzz_*.c; do
 done
 echo "lift 120 tests/lift/run.sh"
 echo "sequences 120 tests/sequences.sh"
-echo "mutations 300 tests/mutations.sh"
+echo "mutants-sample 300 env JOBS=1 tests/mutants/run.sh sequence-* ranges-usable-wins" \
+    "pending-not-pushed kfree-double-free-not-checked"
 echo "lint 120 tests/lint/lint.sh"
 echo "summary 60 tests/summary_test.sh"

@@ -7,12 +7,24 @@
 #include <signal.h>
 #include <ucontext.h>
 
+#define TRAP_FLAG 0x100
+
 static void (*step_before)(uintptr_t pc); /* constant during a run */
+static bool step_is_over;                 /* of the CPU that steps */
 
 static void step_on_signal(int signal, siginfo_t *info, void *context)
 {
+    greg_t *registers = ((ucontext_t *)context)->uc_mcontext.gregs;
+
     (void)signal, (void)info;
-    step_before((uintptr_t)((ucontext_t *)context)->uc_mcontext.gregs[REG_RIP]);
+    step_before((uintptr_t)registers[REG_RIP]);
+    if (step_is_over)
+        registers[REG_EFL] &= ~TRAP_FLAG;
+}
+
+void step_end(void)
+{
+    step_is_over = true;
 }
 
 /* The pushes stay clear of what the compiler keeps below the stack pointer. */
@@ -23,6 +35,7 @@ void step_run(void (*fn)(void *arg), void *arg, void (*before)(uintptr_t pc))
     sigfillset(&action.sa_mask);
     sigaction(SIGTRAP, &action, &old);
     step_before = before;
+    step_is_over = false;
     __asm__ volatile("leaq -128(%%rsp), %%rsp\n\tpushfq\n\torq $0x100, (%%rsp)\n\tpopfq\n\t"
                      "leaq 128(%%rsp), %%rsp"
                      :

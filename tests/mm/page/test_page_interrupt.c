@@ -3,7 +3,7 @@
  *
  * Once at every instruction of every sequence, in turn, one instruction at a time; then at whatever
  * instruction the IPIs of other CPUs come.  Without the rewind (arch/sequence.h) a page is handed
- * out twice, or lost: tests/mutations.sh takes it away and sees these tests fail.
+ * out twice, or lost: tests/mutants/arch.txt takes it away and sees these tests fail.
  */
 #include "arch/sequence.h"
 #include "kernel/cpus.h"

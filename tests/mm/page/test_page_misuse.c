@@ -162,22 +162,52 @@ TEST(page, double_free_into_a_window_of_a_page_in_the_heap_is_found)
 /* A window that has gone back, or whose gives are shut, remembers nothing that a free could hit. */
 TEST(page, free_of_no_address_is_found_whatever_the_window)
 {
-    void *page = page_alloc(1, 0);
-
-    REQUIRE(t, page != NULL);
     for (unsigned shut = 0; shut < 2; shut++) {
+        void *pages[2];
+
+        page_drain_all();
+        for (unsigned i = 0; i < 2; i++)
+            REQUIRE(t, (pages[i] = page_alloc(1, 0)) != NULL);
+
+        struct free_case other = {pages[1], 1};
+
         if (shut == 0)
             page_drain_all();
-        else
-            page_free(page_alloc(1, 0), 1);
+        cpu_run_all(port_cpu_count(), free_on_cpu_1, &other); /* a page of CPU 0's window */
         for (uintptr_t k = 0; k < PAGE_BLOCK_PAGES; k++) {
             struct free_case odd = {(void *)(1 + k * PAGE_BYTES), 1};
 
             EXPECT_PANIC(t, free_run, &odd, "not the address of a page");
         }
+        page_free(pages[0], 1);
+        if (port_cpu_count() < 2)
+            page_free(pages[1], 1);
     }
-    page_free(page, 1);
     page_check();
+}
+
+static void free_what_is_remote(void *arg)
+{
+    struct free_case *run = arg;
+    size_t page = ((uintptr_t)run->addr - port_direct_base()) / PAGE_BYTES;
+    struct page_block *block = &page_heap_of(page)->blocks[page / PAGE_BLOCK_PAGES];
+
+    atomic_fetch_or_explicit(&block->remote, 1ull << page % PAGE_BLOCK_PAGES, memory_order_relaxed);
+    page_free(run->addr, 1);
+    page_drain_this_cpu(NULL);
+}
+
+/* The window's give was past its look when another CPU freed the page to the heap. */
+TEST(page, double_free_by_a_window_and_by_the_heap_is_found)
+{
+    unsigned long irq_state = port_irq_save();
+    struct free_case run = {page_alloc(1, 0), 1};
+
+    REQUIRE(t, run.addr != NULL);
+    if (page_stats().window_pages > 0)
+        EXPECT_PANIC(t, free_what_is_remote, &run, "double free, by two CPUs at once");
+    page_free(run.addr, 1);
+    port_irq_restore(irq_state);
 }
 
 /* ---- A page that is not the heap's, in the block of a window ---- */

@@ -148,7 +148,8 @@ TEST(page_reserve, claims_do_not_mix)
 /* What is said to be held back, while part of the devices' memory is in use. */
 TEST(page_reserve, counts_what_devices_have_left)
 {
-    size_t reserved = page_stats().reserved_pages, lengths[] = {1, 63, 512, 700}, taken = 0;
+    size_t reserved = page_stats().reserved_pages, lengths[] = {1, 63, 1, 512, 700};
+    size_t taken = 0, holes = lengths[0] + lengths[2];
     void *runs[ARRAY_COUNT(lengths)];
     size_t pages;
     struct chain *ordinary = take_all(0, 0, &pages);
@@ -158,6 +159,14 @@ TEST(page_reserve, counts_what_devices_have_left)
         taken += runs[i] != NULL ? lengths[i] : 0;
         EXPECT(t, page_stats().reserved_pages == reserved - taken);
         EXPECT(t, page_free_count() == reserved - taken);
+    }
+    /* Two holes in one chunk: its longest run is not all that is free in it. */
+    if (runs[2] != NULL) {
+        page_free(runs[0], lengths[0]);
+        page_free(runs[2], lengths[2]);
+        runs[0] = runs[2] = NULL;
+        page_drain_all();
+        EXPECT(t, page_stats().reserved_pages == reserved - taken + holes);
     }
     for (size_t i = 0; i < ARRAY_COUNT(lengths); i++)
         page_free(runs[i], lengths[i]);

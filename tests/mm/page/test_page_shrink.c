@@ -1,4 +1,5 @@
 /* Shrinkers: run before a request fails, once, never by one another. */
+#include "kernel/cpus.h"
 #include "kernel/stat.h"
 #include "mm/page/nodes.h"
 #include "mm/page/page.h"
@@ -97,6 +98,33 @@ TEST(page_shrink, not_where_it_could_not_wait)
     EXPECT(t, page_alloc(1, 0) == NULL);
     EXPECT(t, cache.calls == 0 && page_free_count() == 0);
     port_irq_restore(irq_state);
+    cache_end(hoard);
+}
+
+static void hold_in_window_of_cpu_1(void *unused)
+{
+    (void)unused;
+    if (port_cpu_id() == 1)
+        page_free(page_alloc(1, 0), 1);
+}
+
+TEST(page_shrink, not_while_others_windows_have_pages)
+{
+    if (port_cpu_count() < 2) {
+        test_skip(t, "needs two CPUs");
+        return;
+    }
+
+    struct hoard *hoard = cache_begin();
+
+    page_free(cache.pages[--cache.count], 1);
+    page_drain_all();
+    cpu_run_all(2, hold_in_window_of_cpu_1, NULL);
+
+    void *page = page_alloc(1, 0);
+
+    EXPECT(t, page != NULL && cache.calls == 0);
+    page_free(page, 1);
     cache_end(hoard);
 }
 

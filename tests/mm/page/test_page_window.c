@@ -1,5 +1,6 @@
 /* Windows on all CPUs: a hit takes no lock, and a quiet CPU keeps no page. */
 #include "kernel/cpus.h"
+#include "mm/page/nodes.h"
 #include "mm/page/page.h"
 #include "mm/port.h"
 #include "tests/test.h"
@@ -53,4 +54,25 @@ TEST(page, an_idle_cpu_gives_its_window_back)
         arch_relax();
     cpu_idle_hold();
     EXPECT(t, page_free_count() == free_before);
+}
+
+/* The block of a page in this CPU's window, held by nobody. */
+static void break_p6(void *page)
+{
+    size_t number = ((uintptr_t)page - port_direct_base()) / PAGE_BYTES;
+
+    page_heap_of(number)->blocks[number / PAGE_BLOCK_PAGES].holder = 0;
+    page_check();
+}
+
+TEST(page, check_names_the_broken_window)
+{
+    unsigned long irq_state = port_irq_save();
+    void *page = page_alloc(1, 0);
+
+    REQUIRE(t, page != NULL);
+    if (page_stats().window_pages > 0)
+        EXPECT_PANIC(t, break_p6, page, "page heap: P6");
+    page_free(page, 1);
+    port_irq_restore(irq_state);
 }

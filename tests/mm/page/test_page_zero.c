@@ -187,6 +187,22 @@ static void break_p9_count(void *unused)
     page_zero_check(heap);
 }
 
+static void note_what_is_taken(void *unused)
+{
+    struct page_heap *heap = heap_to_break();
+
+    (void)unused;
+    page_heap_take(heap, 312, 1);
+    page_zero_note(heap, 310, 5);
+    page_zero_check(heap);
+    port_panic("%zu noted", page_heap_zero_pages(heap));
+}
+
+TEST(page_zero, notes_only_what_is_free)
+{
+    EXPECT_PANIC(t, note_what_is_taken, NULL, "14 noted");
+}
+
 TEST(page_zero, check_names_the_broken_invariant)
 {
     EXPECT_PANIC(t, break_p9_bits, NULL, "page heap: P9");

@@ -6,6 +6,7 @@
 #include "kernel/cpus.h"
 #include "mm/page/page.h"
 #include "mm/page/scavenge.h"
+#include "mm/page/zero.h"
 #include "tests/mm/page/hoard.h"
 #include "tests/mm/page/private_heap.h"
 #include "tests/test.h"
@@ -144,6 +145,24 @@ TEST(scavenge, forgets_what_is_allocated)
     scav_close();
 }
 
+TEST(scavenge, knows_zero_pages_if_the_host_says_so)
+{
+    struct page_heap *heap = &scav.private.heap;
+
+    REQUIRE(t, scav_open(t));
+    private_heap_add(&scav.private, PAGE_DMA_PAGES, PAGE_ARENA_PAGES - PAGE_DMA_PAGES);
+    scav_begin(0);
+    scavenger_all(&scav.scavenger);
+    EXPECT(t, heap->scavenged_pages == heap->free_pages && page_heap_zero_pages(heap) == 0);
+    scav.answer = PORT_RELEASED_AS_ZERO;
+    private_heap_free(&scav.private, private_heap_alloc(&scav.private, CHUNK_PAGES, 1, PAGE_NONE),
+                      CHUNK_PAGES);
+    scavenger_all(&scav.scavenger);
+    EXPECT(t, page_heap_zero_pages(heap) == CHUNK_PAGES);
+    page_zero_check(heap);
+    scav_close();
+}
+
 TEST(scavenge, stops_for_good_when_the_host_fails)
 {
     REQUIRE(t, scav_open(t));
@@ -168,6 +187,23 @@ static void scav_pass_time(uint64_t *now, unsigned seconds)
         for (unsigned i = 0; scavenger_step(&scav.scavenger, *now); i++)
             CHECK(i < SCAV_STEPS_MAX);
     }
+}
+
+/* While an allocation holds it up no flight starts; it goes on afterwards. */
+TEST(scavenge, waits_while_it_is_held)
+{
+    uint64_t now = 0;
+
+    REQUIRE(t, scav_open(t));
+    private_heap_add(&scav.private, PAGE_DMA_PAGES, PAGE_ARENA_PAGES - PAGE_DMA_PAGES);
+    scav_begin(now);
+    scav.scavenger.holds = 1;
+    scav_pass_time(&now, 3 * SCAVENGE_PERIOD_SECONDS);
+    EXPECT(t, scav.count == 0);
+    scav.scavenger.holds = 0;
+    scav_pass_time(&now, 1);
+    EXPECT(t, scav.count > 0);
+    scav_close();
 }
 
 TEST(scavenge, retains_a_tenth_over_the_peak)

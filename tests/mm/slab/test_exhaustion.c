@@ -83,26 +83,57 @@ TEST(slab, large_after_small)
     hog_give(&hog);
 }
 
-/* The only free memory is in another class's magazine and span: three objects, two to a span. */
-TEST(slab, small_after_small)
+/* All memory is objects of `bytes`, of which the newest `count` are then in a magazine and spans. */
+static struct link *fill_and_cache(size_t bytes, unsigned count)
 {
     struct link *list = NULL;
-    void *small;
 
     mm_drain();
     hog_take(&hog, LEFT_PAGES / 8);
-    fill(4096, &list);
-    for (unsigned i = 0; i < 3; i++) {
+    fill(bytes, &list);
+    while (count-- > 0) {
         struct link *next = list->next;
 
         kfree(list);
         list = next;
     }
-    small = kmalloc(64);
-    EXPECT(t, small != NULL);
-    kfree(small);
+    return list;
+}
+
+static void fill_end(struct link *list, void *object)
+{
+    kfree(object);
     free_list(list);
     hog_give(&hog);
+}
+
+/* The only free memory is in another class's magazine and span: three objects, two to a span. */
+TEST(slab, small_after_small)
+{
+    struct link *list = fill_and_cache(4096, 3);
+    void *small = kmalloc(64);
+
+    EXPECT(t, small != NULL);
+    fill_end(list, small);
+}
+
+/* Where nobody may be asked: from this CPU's magazines, for an object of either kind. */
+TEST(slab, any_after_small_with_interrupts_off)
+{
+    static const struct {
+        size_t held_bytes, bytes;
+        unsigned count;
+    } cases[] = {{4096, 64, 3}, {32768, 32769, 2}};
+
+    for (unsigned i = 0; i < ARRAY_COUNT(cases); i++) {
+        struct link *list = fill_and_cache(cases[i].held_bytes, cases[i].count);
+        unsigned long irq = port_irq_save();
+        void *object = kmalloc(cases[i].bytes);
+
+        port_irq_restore(irq);
+        EXPECT(t, object != NULL);
+        fill_end(list, object);
+    }
 }
 
 TEST(slab, exhausts_with_interrupts_off)
