@@ -13,6 +13,8 @@
  * frees that names one of them for older reasons, and may even be free again in other runs; so what
  * the bits say decides, under the heap's lock.
  *
+ * Devices' memory, below the floor, is not kept: an ordinary request could have it.
+ *
  * Cost: 45 instructions to keep, beside the check that it is one run; 30 to hand out.  At most 2 MiB
  * a CPU, until it is idle.  Locks: PAGE_HEAP.
  */
@@ -46,8 +48,8 @@ bool page_chunk_keep_locked(struct page_heap *heap, size_t page)
 {
     _Atomic size_t *slot = port_this_cpu(kept_chunk);
 
-    if (kept_load(slot) != 0 || page_debug_is_on() || heap != page_heap_near(0) ||
-        !page_heap_is_chunk(heap, page))
+    if (kept_load(slot) != 0 || page < heap->floor || page_debug_is_on() ||
+        heap != page_heap_near(0) || !page_heap_is_chunk(heap, page))
         return false;
     kept_set_remote(heap, page, ~0ull);
     heap->remote_pages += CHUNK_PAGES;

@@ -155,10 +155,12 @@ void page_heap_collect(struct page_heap *heap, size_t index)
     DCHECK(port_lock_is_held(&heap->lock));
     if (page_block_is_held(block) || page_block_remote(block) == 0)
         return;
-    page_check_freed_once(heap, block, before);
 
     uint64_t bits = atomic_exchange_explicit(&block->remote, 0, memory_order_acq_rel);
     unsigned pages = bits_count(bits);
+
+    if (UNLIKELY((bits & before) != 0))
+        page_freed_twice(heap, block, bits & before);
 
     heap->remote_pages -= pages;
     page_heap_free_bits(heap, block, bits, pages);
@@ -172,8 +174,13 @@ void page_heap_release(struct page_heap *heap, size_t index)
 
     DCHECK(port_lock_is_held(&heap->lock));
     CHECK(page_block_is_held(block) && page_block_free(block) == 0);
-    CHECK((window & page_block_remote(block)) == 0 && (window & ~page_block_present(block)) == 0);
-    window |= page_heap_fetch_remote(heap, block);
+    CHECK((window & ~page_block_present(block)) == 0);
+
+    uint64_t remote = page_heap_fetch_remote(heap, block);
+
+    if (UNLIKELY((window & remote) != 0))
+        page_freed_twice(heap, block, window & remote);
+    window |= remote;
     page_block_set_window(block, 0);
     page_heap_free_bits(heap, block, window, bits_count(window));
     atomic_store_explicit(&block->holder, 0, memory_order_release);

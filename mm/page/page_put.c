@@ -233,7 +233,7 @@ bool page_heap_is_chunk(const struct page_heap *heap, size_t page)
 {
     const struct page_block *block = &heap->blocks[page / PAGE_BLOCK_PAGES];
     size_t end = page + CHUNK_PAGES;
-    uint64_t joined = page_block_joined(block) ^ 1, held = 0;
+    uint64_t joined = page_block_joined(block) ^ 1, held = 0, remote = 0;
 
     if (page % CHUNK_PAGES != 0 || page_chunk(heap, page)->max != 0 ||
         (page_block_taken(block) & 1) == 0)
@@ -241,10 +241,12 @@ bool page_heap_is_chunk(const struct page_heap *heap, size_t page)
 #pragma GCC unroll 8
     for (size_t i = 0; i < PAGE_CHUNK_BLOCKS; i++) {
         held |= atomic_load_explicit(&block[i].holder, memory_order_relaxed);
+        remote |= page_block_remote(&block[i]); /* joined may be what it was before that free */
         if (i > 0)
             joined &= page_block_joined(&block[i]);
     }
-    return ~joined == 0 && held == 0 && (end == heap->page_limit || !page_continues_run(heap, end));
+    return ~joined == 0 && (held | remote) == 0 &&
+           (end == heap->page_limit || !page_continues_run(heap, end));
 }
 
 /* A chunk, not held, of a run that is right. */

@@ -63,12 +63,21 @@ static size_t page_find(struct page_heap *heap, const struct page_request *want)
     return page_reserve_find(heap, want->pages, want->align, want->limit, want->flags);
 }
 
+/* Whether this CPU's window is one of another heap. */
+static bool page_window_is_elsewhere(const struct page_heap *heap)
+{
+    const struct page_heap *of = page_window_heap();
+
+    return of != heap && of != NULL;
+}
+
 /* Take the free run at `page`, its block as the window with it where that is worth it. */
 static size_t page_take_found(struct page_heap *heap, struct page_request *want, size_t page)
 {
     bool is_small = want->pages <= PAGE_WINDOW_RUN_MAX && want->limit == PAGE_NONE;
 
-    if (is_small && page_window_is_worth_locked(heap, page, want->pages)) {
+    if (is_small && !page_window_is_elsewhere(heap) &&
+        page_window_is_worth_locked(heap, page, want->pages)) {
         page = page_find_in_block(heap, want, page);
         if (page_window_may_take_locked(heap, page, want->pages)) {
             want->is_zero = page_window_take_locked(heap, page, want->pages);
@@ -79,17 +88,24 @@ static size_t page_take_found(struct page_heap *heap, struct page_request *want,
     return page;
 }
 
+/* This CPU's kept chunk, if that is what is wanted, and ordinary requests may have more. */
+static size_t page_take_kept(struct page_heap *heap, const struct page_request *want)
+{
+    if (LIKELY(want->pages != CHUNK_PAGES) || want->align > CHUNK_PAGES || want->limit != PAGE_NONE)
+        return PAGE_NONE;
+    if ((want->flags & PAGE_RESERVE) == 0 && !page_reserve_has_room(heap, 0))
+        return PAGE_NONE;
+    return page_chunk_reuse_locked(heap);
+}
+
 /* Take a run from one heap: its first page, or PAGE_NONE.  Interrupts are off. */
 static size_t page_take_from(struct page_heap *heap, struct page_request *want)
 {
-    if (UNLIKELY(page_window_heap() != heap && page_window_heap() != NULL))
+    if (UNLIKELY(page_window_is_elsewhere(heap)) && page_window_free() == 0)
         page_window_return();
 
     unsigned long irq_state = page_heap_lock(heap);
-    size_t page =
-        want->pages == CHUNK_PAGES && want->align <= CHUNK_PAGES && want->limit == PAGE_NONE
-            ? page_chunk_reuse_locked(heap)
-            : PAGE_NONE;
+    size_t page = page_take_kept(heap, want);
 
     if (page != PAGE_NONE) {
         page_heap_unlock(heap, irq_state);
@@ -97,7 +113,8 @@ static size_t page_take_from(struct page_heap *heap, struct page_request *want)
     }
     page = page_find(heap, want);
     if (UNLIKELY(page == PAGE_NONE)) {
-        page_window_return_locked();
+        if (page_window_heap() == heap)
+            page_window_return_locked();
         page_chunk_collect_locked(heap);
         page_pending_collect_locked(heap);
         page = page_find(heap, want);

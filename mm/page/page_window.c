@@ -192,10 +192,7 @@ static void window_publish(const struct page_window *window)
     uint64_t twice = free & page_block_remote(window->block);
 
     if (UNLIKELY(twice != 0))
-        port_panic(
-            "page_free(%p, ...): double free, by two CPUs at once",
-            page_address((size_t)(window->block - window_heap(window)->blocks) * PAGE_BLOCK_PAGES +
-                         (unsigned)__builtin_ctzll(twice)));
+        page_freed_twice(window_heap(window), window->block, twice);
     page_block_set_window(window->block, free);
     page_block_set_joined(window->block, joined | (~begins & window->domain));
 }
@@ -205,10 +202,10 @@ static void window_settle(struct page_window *window)
 {
     struct seq_window *seq = &window->seq;
 
-    window_publish(window); /* finds what is free twice */
-
     uint64_t remote = page_heap_fetch_remote(window_heap(window), window->block);
 
+    if (UNLIKELY((window_free(window) & remote) != 0))
+        page_freed_twice(window_heap(window), window->block, window_free(window) & remote);
     window->domain |= remote;
     seq_window_store(&seq->free, seq_window_load(&seq->free) | remote);
     window_set_give_base(window, atomic_load_explicit(&seq->base, memory_order_relaxed));

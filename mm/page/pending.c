@@ -27,7 +27,8 @@
  *   Frees into a block that is held take the way with the lock, which tells the window.
  *
  * Nothing is stranded: a request that finds no run collects from the lists of all CPUs before it
- * fails, without asking them; an idle CPU collects its own after a while.  A list is short enough
+ * fails, without asking them; what it may miss is a block that is about to be put into a list, its
+ * bits set, by a CPU that has been interrupted there.  An idle CPU collects its own after a while.  A list is short enough
  * that it can hold no more than 1/PENDING_SHARE of memory.
  *
  * Cost: 50 instructions and two atomic operations, and a share of the visit.
@@ -44,13 +45,14 @@
 #define PENDING_SHARE      16u /* of memory, at most, in one CPU's list */
 
 /*
- * Lock letters: [A] atomic; written by the CPU itself, interrupts off.
+ * Lock letters: [A] atomic; [P] this CPU's, interrupts off.
  * Invariant, tested by page_pending_check():
  *   P10  the pages in `remote` words are those freed so, less those collected
  */
 struct page_pending {
-    _Atomic unsigned count;                      /* [A] relaxed */
-    _Atomic uint32_t blocks[PENDING_BLOCKS_MAX]; /* [A] numbers of blocks; relaxed */
+    unsigned first, count; /* [P] the list: slots, oldest first */
+    _Atomic uint32_t
+        blocks[PENDING_BLOCKS_MAX]; /* [A] numbers of blocks, a ring; release / acquire */
     _Atomic uint64_t freed_pages[PORT_NODE_MAX]; /* [A] by any context; relaxed */
 } __attribute__((aligned(PORT_LINE_BYTES)));
 
@@ -61,7 +63,7 @@ PORT_STAT(page, pending_full);
 /* Blocks that a list may have. */
 static unsigned pending_room(const struct page_heap *heap)
 {
-    size_t blocks = heap->present_pages / PAGE_BLOCK_PAGES / PENDING_SHARE;
+    size_t blocks = page_node_pages[heap - page_heaps] / PAGE_BLOCK_PAGES / PENDING_SHARE;
 
     return (unsigned)MIN(MAX(blocks, 1ul), (size_t)PENDING_BLOCKS_MAX);
 }
@@ -69,12 +71,12 @@ static unsigned pending_room(const struct page_heap *heap)
 /* Collect the `count` blocks that have been longest in this CPU's list.  Interrupts are off. */
 static void pending_collect_oldest(struct page_pending *pending, unsigned count)
 {
-    unsigned kept = atomic_load_explicit(&pending->count, memory_order_relaxed) - count;
     struct page_heap *locked = NULL;
     unsigned long lock_state = 0;
 
-    for (unsigned i = 0; i < count; i++) {
-        size_t index = atomic_load_explicit(&pending->blocks[i], memory_order_relaxed);
+    for (; count > 0; count--, pending->count--, pending->first++) {
+        size_t index = atomic_load_explicit(&pending->blocks[pending->first % PENDING_BLOCKS_MAX],
+                                            memory_order_relaxed);
         struct page_heap *heap = page_heap_of(index * PAGE_BLOCK_PAGES);
 
         if (heap != locked) {
@@ -85,12 +87,6 @@ static void pending_collect_oldest(struct page_pending *pending, unsigned count)
         }
         page_heap_collect(heap, index);
     }
-    for (unsigned i = 0; i < kept; i++)
-        atomic_store_explicit(
-            &pending->blocks[i],
-            atomic_load_explicit(&pending->blocks[count + i], memory_order_relaxed),
-            memory_order_relaxed);
-    atomic_store_explicit(&pending->count, kept, memory_order_relaxed);
     if (locked != NULL)
         page_heap_unlock(locked, lock_state);
 }
@@ -100,7 +96,7 @@ void page_pending_drain(void)
     unsigned long irq_state = port_irq_save();
     struct page_pending *pending = port_this_cpu(page_pending);
 
-    pending_collect_oldest(pending, atomic_load_explicit(&pending->count, memory_order_relaxed));
+    pending_collect_oldest(pending, pending->count);
     port_irq_restore(irq_state);
 }
 
@@ -112,16 +108,16 @@ static NOINLINE void pending_push(const struct page_heap *heap, const struct pag
 {
     unsigned long irq_state = port_irq_save();
     struct page_pending *pending = port_this_cpu(page_pending);
-    unsigned count = atomic_load_explicit(&pending->count, memory_order_relaxed);
 
-    if (count >= pending_room(heap)) {
+    if (pending->count >= pending_room(heap)) {
         port_stat_inc(page, pending_full);
-        pending_collect_oldest(pending, (count + 1) / 2);
-        count /= 2;
+        pending_collect_oldest(pending, (pending->count + 1) / 2);
     }
-    atomic_store_explicit(&pending->blocks[count], (uint32_t)(block - heap->blocks),
-                          memory_order_relaxed);
-    atomic_store_explicit(&pending->count, count + 1, memory_order_relaxed);
+
+    unsigned slot = (pending->first + pending->count++) % PENDING_BLOCKS_MAX;
+
+    atomic_store_explicit(&pending->blocks[slot], (uint32_t)(block - heap->blocks),
+                          memory_order_release);
     port_irq_restore(irq_state);
 }
 
@@ -152,6 +148,7 @@ static ALWAYS_INLINE void pending_free(struct page_heap *heap, void *addr, size_
 
     struct page_block *block = &heap->blocks[page / PAGE_BLOCK_PAGES];
     uint64_t mask = ~0ull >> (PAGE_BLOCK_PAGES - pages) << bit;
+    bool is_held = page_block_is_held(block); /* first: what a window published is there then */
     uint64_t not_taken =
         page_block_free(block) | page_block_remote(block) | ~page_block_present(block);
     uint64_t joined = page_block_joined(block);
@@ -161,7 +158,7 @@ static ALWAYS_INLINE void pending_free(struct page_heap *heap, void *addr, size_
      * Handed out (where a block is not held nothing is in a window), the first page not joined, the
      * rest joined, the page behind not.
      */
-    if (UNLIKELY(page_block_is_held(block) || (not_taken & mask) != 0 ||
+    if (UNLIKELY(is_held || (not_taken & mask) != 0 ||
                  (joined & (mask | mask << 1)) != (mask & mask << 1) ||
                  (end % PAGE_BLOCK_PAGES == 0 && end != heap->page_limit &&
                   page_continues_run(heap, end)))) {
@@ -201,24 +198,26 @@ NOINLINE void page_free_slow(void *addr, size_t pages)
         page_free_locked(addr, pages);
 }
 
-/* Other CPUs' lists may change meanwhile: every number in them has been a block's at some time. */
-bool page_pending_collect_locked(struct page_heap *heap)
+/*
+ * Other CPUs' lists may change meanwhile.  A block stays in its slot until it has been collected, so
+ * who looks at all slots misses none; every number in them has been a block's at some time, or is 0.
+ */
+void page_pending_collect_locked(struct page_heap *heap)
 {
     unsigned cpus = port_cpu_count();
-    size_t before = heap->free_pages;
 
+    if (page_pending_count_locked(heap) == 0)
+        return;
     for (unsigned cpu = 0; cpu < cpus; cpu++) {
         const struct page_pending *pending = port_cpu(page_pending, cpu);
-        unsigned count = atomic_load_explicit(&pending->count, memory_order_relaxed);
 
-        for (unsigned i = 0; i < count; i++) {
-            size_t index = atomic_load_explicit(&pending->blocks[i], memory_order_relaxed);
+        for (unsigned i = 0; i < PENDING_BLOCKS_MAX; i++) {
+            size_t index = atomic_load_explicit(&pending->blocks[i], memory_order_acquire);
 
             if (page_heap_of(index * PAGE_BLOCK_PAGES) == heap)
                 page_heap_collect(heap, index);
         }
     }
-    return heap->free_pages != before;
 }
 
 size_t page_pending_count_locked(const struct page_heap *heap)
@@ -229,12 +228,12 @@ size_t page_pending_count_locked(const struct page_heap *heap)
     for (unsigned cpu = 0; cpu < cpus; cpu++)
         pages += atomic_load_explicit(&port_cpu(page_pending, cpu)->freed_pages[heap - page_heaps],
                                       memory_order_relaxed);
-    return pages;
+    return (int64_t)pages > 0 ? pages : 0; /* collected, by a CPU that has not counted them yet */
 }
 
 unsigned page_pending_blocks(void)
 {
-    return atomic_load_explicit(&port_this_cpu(page_pending)->count, memory_order_relaxed);
+    return port_this_cpu(page_pending)->count;
 }
 
 size_t page_pending_bytes(void)

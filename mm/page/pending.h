@@ -10,8 +10,8 @@
 /* Collect what this CPU has freed.  irq; takes locks of heaps. */
 void page_pending_drain(void);
 
-/* Collect what any CPU has freed of a heap that is locked.  True: there was something. */
-bool page_pending_collect_locked(struct page_heap *heap);
+/* Collect what any CPU has freed of a heap that is locked. */
+void page_pending_collect_locked(struct page_heap *heap);
 
 /* Pages freed so and not collected, those of held blocks too; the heap is locked. */
 size_t page_pending_count_locked(const struct page_heap *heap);

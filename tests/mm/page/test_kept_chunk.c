@@ -95,6 +95,18 @@ TEST(page_kept_chunk, frees_of_it_are_found)
     EXPECT_PANIC(t, free_wrongly, &inside, "double free, it is in the heap");
 }
 
+TEST(page_kept_chunk, part_of_a_run_is_not_kept)
+{
+    page_drain_all();
+
+    char *run = page_alloc_aligned(CHUNK_PAGES + 1, CHUNK_PAGES, 0, 0);
+    struct wrong_free part = {run, CHUNK_PAGES};
+
+    REQUIRE(t, run != NULL);
+    EXPECT_PANIC(t, free_wrongly, &part, "wrong length");
+    page_free(run, CHUNK_PAGES + 1);
+}
+
 /* A block of it is collected, as a list of pending frees may do that names it for older reasons. */
 TEST(page_kept_chunk, is_not_handed_out_when_part_of_it_is_gone)
 {
@@ -146,4 +158,67 @@ TEST(page_kept_chunk, serves_others_in_need)
     page_free(part, 100);
     page_check();
     hoard_free(hoard);
+}
+
+/* ---- What is kept, or was, is no way around what holds elsewhere ---- */
+
+#define OVERFLOW_RUNS 300u /* more blocks than a list of pending frees has */
+
+/* The 64 pages at the start of a chunk that is free; what is free below them is kept in `held`. */
+static char *take_block_of(char *chunk, char **held, unsigned *count, unsigned max)
+{
+    char *block;
+
+    while ((block = page_alloc_aligned(PAGE_BLOCK_PAGES, CHUNK_PAGES, 0, 0)) != chunk) {
+        if (block == NULL || *count == max)
+            break;
+        held[(*count)++] = block;
+    }
+    if (block == chunk)
+        return block;
+    page_free(block, PAGE_BLOCK_PAGES);
+    return NULL;
+}
+
+/* One block of a kept chunk is collected, by a stale entry of the list, and handed out alone. */
+TEST(page_kept_chunk, its_rest_is_not_freed_with_one_block)
+{
+    static char *runs[OVERFLOW_RUNS], *held[64];
+    unsigned count = 0, run_count = 0;
+    char *chunk = take_chunk(t);
+
+    if (chunk == NULL)
+        return;
+    while (run_count < OVERFLOW_RUNS && page_free_count() > page_stats().ram_pages / 2)
+        runs[run_count++] = page_alloc_aligned(PAGE_BLOCK_PAGES, PAGE_BLOCK_PAGES, 0, 0);
+    page_free(chunk, CHUNK_PAGES);
+    page_drain_all();
+
+    char *block = take_block_of(chunk, held, &count, ARRAY_COUNT(held));
+
+    page_free(block, PAGE_BLOCK_PAGES);
+
+    unsigned long irq_state = port_irq_save();
+
+    EXPECT(t, page_alloc(page_free_count(), 0) == NULL); /* has collected the block */
+    port_irq_restore(irq_state);
+
+    char *again = page_alloc_aligned(CHUNK_PAGES, CHUNK_PAGES, 0, 0);
+
+    page_free(again, CHUNK_PAGES);
+    while (run_count > 0)
+        page_free(runs[--run_count], PAGE_BLOCK_PAGES);
+    block = again == chunk ? take_block_of(chunk, held, &count, ARRAY_COUNT(held)) : NULL;
+    if (block != NULL) {
+        struct wrong_free all = {chunk, CHUNK_PAGES};
+
+        page_check();
+        EXPECT_PANIC(t, free_wrongly, &all, "wrong length");
+        page_free(block, PAGE_BLOCK_PAGES);
+    } else {
+        test_skip(t, "the chunk is not where it was");
+    }
+    while (count > 0)
+        page_free(held[--count], PAGE_BLOCK_PAGES);
+    page_check();
 }

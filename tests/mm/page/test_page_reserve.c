@@ -265,3 +265,46 @@ TEST(page_reserve, every_acquisition_can_fail)
             EXPECT(t, page_free_count() == before);
         }
 }
+
+/* A CPU keeps the last chunk that it has freed: not one of devices. */
+TEST(page_reserve, a_kept_chunk_is_not_devices)
+{
+    size_t pages;
+    struct chain *ordinary = take_all(0, 0, &pages);
+    void *device = page_alloc_aligned(CHUNK_PAGES, CHUNK_PAGES, MM_DMA_BYTES, 0);
+
+    if (device != NULL) {
+        page_free(device, CHUNK_PAGES);
+        EXPECT(t, page_alloc(CHUNK_PAGES, 0) == NULL);
+    } else {
+        test_skip(t, "no chunk is devices'");
+    }
+    chain_free(ordinary);
+    page_check();
+}
+
+/* Nor does an ordinary request get it when all that is left is PAGE_RESERVE's. */
+TEST(page_reserve, a_kept_chunk_is_not_for_all)
+{
+    void *chunk = page_alloc_aligned(CHUNK_PAGES, CHUNK_PAGES, 0, 0);
+
+    if (chunk == NULL) {
+        test_skip(t, "no chunk is free");
+        return;
+    }
+
+    struct page_heap *heap = page_heap_of(((uintptr_t)chunk - port_direct_base()) / PAGE_BYTES);
+    size_t reserve_before = heap->reserve.pages;
+    unsigned long irq_state = port_irq_save();
+
+    page_free(chunk, CHUNK_PAGES); /* kept, if it is this node's */
+    heap->reserve.pages = heap->present_pages;
+
+    void *run = page_alloc(CHUNK_PAGES, 0);
+
+    heap->reserve.pages = reserve_before;
+    port_irq_restore(irq_state);
+    EXPECT(t, run != chunk);
+    page_free(run, CHUNK_PAGES);
+    page_check();
+}
