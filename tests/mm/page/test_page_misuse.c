@@ -194,7 +194,7 @@ static void free_what_is_remote(void *arg)
 
     atomic_fetch_or_explicit(&block->remote, 1ull << page % PAGE_BLOCK_PAGES, memory_order_relaxed);
     page_free(run->addr, 1);
-    page_drain_this_cpu(NULL);
+    page_check(); /* every window publishes */
 }
 
 /* The window's give was past its look when another CPU freed the page to the heap. */
