@@ -76,6 +76,29 @@ static inline size_t page_chunk_above(const struct summary *chunk, unsigned i)
     return pages;
 }
 
+/*
+ * Of block i, `left` pages just below bit `bit`, or `right` just above it, are free: as many with
+ * the blocks beside it.  If they reach the block's edge, it has `start`, or `end`, pages free there
+ * now.
+ */
+static inline size_t page_chunk_left(struct summary *chunk, unsigned i, size_t left, unsigned bit,
+                                     size_t start)
+{
+    if (left != bit)
+        return left;
+    chunk->block_start.at[i] = (uint8_t)start;
+    return left + page_chunk_below(chunk, i);
+}
+
+static inline size_t page_chunk_right(struct summary *chunk, unsigned i, size_t right, unsigned bit,
+                                      size_t end)
+{
+    if (bit + right != PAGE_BLOCK_PAGES - 1)
+        return right;
+    chunk->block_end.at[i] = (uint8_t)end;
+    return right + page_chunk_above(chunk, i);
+}
+
 /* Block i has these free pages, whatever it had. */
 static inline void page_chunk_set(struct summary *chunk, unsigned i, uint64_t free)
 {

@@ -130,21 +130,12 @@ void page_heap_hold(struct page_heap *heap, size_t index, unsigned cpu)
     page_tree_change(heap, page / CHUNK_PAGES, &was);
 }
 
-uint64_t page_heap_fetch_remote(struct page_heap *heap, struct page_block *block)
-{
-    uint64_t remote = atomic_exchange_explicit(&block->remote, 0, memory_order_acq_rel);
-
-    heap->remote_pages -= bits_count(remote);
-    return remote;
-}
-
 /* Pages of a block, free in a window or remote so far, are free; not yet in the tree. */
-static void page_heap_free_bits(struct page_heap *heap, struct page_block *block, uint64_t bits,
-                                size_t pages)
+static void page_heap_free_bits(struct page_heap *heap, struct page_block *block, uint64_t bits)
 {
     page_block_set_joined(block, page_block_joined(block) & ~bits);
     page_block_set_free(block, page_block_free(block) | bits);
-    page_heap_count_free(heap, pages);
+    page_heap_count_free(heap, bits_count(bits));
 }
 
 void page_heap_collect(struct page_heap *heap, size_t index)
@@ -156,14 +147,9 @@ void page_heap_collect(struct page_heap *heap, size_t index)
     if (page_block_is_held(block) || page_block_remote(block) == 0)
         return;
 
-    uint64_t bits = atomic_exchange_explicit(&block->remote, 0, memory_order_acq_rel);
-    unsigned pages = bits_count(bits);
+    uint64_t bits = page_heap_fetch_remote(heap, block, before);
 
-    if (UNLIKELY((bits & before) != 0))
-        page_freed_twice(heap, block, bits & before);
-
-    heap->remote_pages -= pages;
-    page_heap_free_bits(heap, block, bits, pages);
+    page_heap_free_bits(heap, block, bits);
     page_heap_join_bits(heap, index, before, bits);
 }
 
@@ -175,14 +161,8 @@ void page_heap_release(struct page_heap *heap, size_t index)
     DCHECK(port_lock_is_held(&heap->lock));
     CHECK(page_block_is_held(block) && page_block_free(block) == 0);
     CHECK((window & ~page_block_present(block)) == 0);
-
-    uint64_t remote = page_heap_fetch_remote(heap, block);
-
-    if (UNLIKELY((window & remote) != 0))
-        page_freed_twice(heap, block, window & remote);
-    window |= remote;
     page_block_set_window(block, 0);
-    page_heap_free_bits(heap, block, window, bits_count(window));
+    page_heap_free_bits(heap, block, window | page_heap_fetch_remote(heap, block, window));
     atomic_store_explicit(&block->holder, 0, memory_order_release);
     if (page_block_free(block) == 0)
         return;

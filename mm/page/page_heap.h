@@ -30,8 +30,8 @@
  * no memory of the heap's.  16 KiB an arena, 0.024 % of memory.
  *
  * A block is held while a CPU has its free pages in its window (page_window.c): `free` is 0, the
- * heap hands out nothing of it.  The holder alone says which pages are free in the window, and what
- * is joined.
+ * heap hands out nothing of it.  Which pages are free in the window, and what is joined, is what the
+ * holder has published last.
  *
  * Pages that are freed without the heap's lock (pending.c), or to the heap while their block is
  * held, are remote until somebody collects them: any who has the lock, the holder of a held block.
@@ -189,9 +189,6 @@ void page_heap_release(struct page_heap *heap, size_t index);
 /* The remote pages of a block, if it is not held, are free in the heap. */
 void page_heap_collect(struct page_heap *heap, size_t index);
 
-/* Take pages from a block's `remote`; returns which. */
-uint64_t page_heap_fetch_remote(struct page_heap *heap, struct page_block *block);
-
 /* Pages [page, end). */
 struct page_run {
     size_t page, end;
@@ -242,6 +239,7 @@ struct summary page_tree_summary(const struct page_heap *heap, unsigned level, s
 
 /* ---- Inline ---- */
 
+/* Known to be zero; windows' do not count.  Any context. */
 static inline size_t page_heap_zero_pages(const struct page_heap *heap)
 {
     return atomic_load_explicit(&heap->zero_pages, memory_order_relaxed);
@@ -319,6 +317,12 @@ static inline uint64_t page_block_taken(const struct page_block *block)
            ~(page_block_free(block) | page_block_window(block) | page_block_remote(block));
 }
 
+/* Whether the pages of `mask`, side by side, and none behind, are one run, by these joined bits. */
+static inline bool page_bits_are_run(uint64_t joined, uint64_t mask)
+{
+    return (joined & (mask | mask << 1)) == (mask & mask << 1);
+}
+
 /* Free pages of a block have been given back; the lock is held, none of them is scavenged. */
 static inline void page_block_scavenge(struct page_heap *heap, struct page_block *block,
                                        uint64_t mask)
@@ -375,6 +379,18 @@ static inline void page_check_freed_once(const struct page_heap *heap,
         page_freed_twice(heap, block, free & page_block_remote(block));
 }
 
+/* Take the pages of a block's `remote`, none of which is in `free` (else a panic); returns them. */
+static inline uint64_t page_heap_fetch_remote(struct page_heap *heap, struct page_block *block,
+                                              uint64_t free)
+{
+    uint64_t remote = atomic_exchange_explicit(&block->remote, 0, memory_order_acq_rel);
+
+    if (UNLIKELY((free & remote) != 0))
+        page_freed_twice(heap, block, free & remote);
+    heap->remote_pages -= bits_count(remote);
+    return remote;
+}
+
 /* Whether a page is handed out, in the run of the page before it. */
 static inline bool page_continues_run(const struct page_heap *heap, size_t page)
 {
@@ -412,20 +428,4 @@ static inline bool page_walk_on(const struct page_walk *walk)
 static inline void page_walk_next(struct page_walk *walk)
 {
     walk->mask = ++walk->index == walk->last ? walk->last_mask : ~0ull;
-}
-
-/* A piece of a run of pages that lies in one block. */
-struct page_piece {
-    size_t block;
-    size_t pages;
-    uint64_t mask;
-};
-
-/* The piece of [page, end) that holds `page`; page < end. */
-static inline struct page_piece page_piece(size_t page, size_t end)
-{
-    unsigned bit = page % PAGE_BLOCK_PAGES;
-    size_t pages = MIN(PAGE_BLOCK_PAGES - bit, end - page);
-
-    return (struct page_piece){page / PAGE_BLOCK_PAGES, pages, bits_mask(bit, pages)};
 }

@@ -66,14 +66,8 @@ static ALWAYS_INLINE void page_heap_join_in_block(struct page_heap *heap, size_t
 
     if (run > chunk->block_max.at[i])
         chunk->block_max.at[i] = (uint8_t)run;
-    if (left == bit) {
-        chunk->block_start.at[i] = (uint8_t)run;
-        left += page_chunk_below(chunk, i);
-    }
-    if (bit + pages + right == PAGE_BLOCK_PAGES) {
-        chunk->block_end.at[i] = (uint8_t)run;
-        right += page_chunk_above(chunk, i);
-    }
+    left = page_chunk_left(chunk, i, left, bit, run);
+    right = page_chunk_right(chunk, i, right, bit + (unsigned)pages - 1, run);
     page_heap_join(heap, chunk, page, page + pages, left, right);
 }
 
@@ -143,10 +137,7 @@ static void page_heap_put_across(struct page_heap *heap, size_t page, size_t end
     page_block_set_joined(block, page_block_joined(block) & ~mask);
     chunk->block_end.at[low] = (uint8_t)(left + PAGE_BLOCK_PAGES - bit);
     chunk->block_max.at[low] = MAX(chunk->block_max.at[low], chunk->block_end.at[low]);
-    if (left == bit) {
-        chunk->block_start.at[low] = PAGE_BLOCK_PAGES;
-        left += page_chunk_below(chunk, low);
-    }
+    left = page_chunk_left(chunk, low, left, bit, PAGE_BLOCK_PAGES);
     for (block++, i++; i < high; block++, i++) {
         page_block_set_free(block, ~0ull);
         page_block_set_joined(block, 0);
@@ -159,10 +150,7 @@ static void page_heap_put_across(struct page_heap *heap, size_t page, size_t end
     right = bits_run_above(free, last);
     chunk->block_start.at[high] = (uint8_t)(last + 1 + right);
     chunk->block_max.at[high] = MAX(chunk->block_max.at[high], chunk->block_start.at[high]);
-    if (last + right == PAGE_BLOCK_PAGES - 1) {
-        chunk->block_end.at[high] = PAGE_BLOCK_PAGES;
-        right += page_chunk_above(chunk, high);
-    }
+    right = page_chunk_right(chunk, high, right, last, PAGE_BLOCK_PAGES);
     page_heap_count_free(heap, end - page);
     page_heap_join(heap, chunk, page, end, left, right);
 }
@@ -312,7 +300,7 @@ static NOINLINE bool page_heap_put_in_block(struct page_heap *heap, size_t page,
 
     /* The first is not joined, the rest is, the page after is not. */
     if (UNLIKELY((page_block_present(block) & ~(free | page_block_remote(block)) & mask) != mask ||
-                 (joined & (mask | mask << 1)) != (mask & mask << 1)))
+                 !page_bits_are_run(joined, mask)))
         return false;
     page_heap_put_bits(heap, page, pages);
     return true;

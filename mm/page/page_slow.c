@@ -263,19 +263,6 @@ static NOINLINE void page_free_debug(const struct page_heap *heap, const void *a
     page_debug_free(page, pages);
 }
 
-/* Whether some page of [page, end], the one behind the run included, is in a block that is held. */
-static bool page_is_held(const struct page_heap *heap, size_t page, size_t end)
-{
-    const struct page_block *block = &heap->blocks[page / PAGE_BLOCK_PAGES];
-    const struct page_block *last =
-        &heap->blocks[MIN(end, heap->page_limit - 1) / PAGE_BLOCK_PAGES];
-
-    while (block <= last)
-        if (page_block_is_held(block++))
-            return true;
-    return false;
-}
-
 /* By the heap's lock: runs that pending.c does not take, and those that are wrong. */
 NOINLINE void page_free_locked(const void *addr, size_t pages)
 {
@@ -303,10 +290,8 @@ NOINLINE void page_free_locked(const void *addr, size_t pages)
         return;
     }
 
-    bool is_held = page_is_held(heap, page, page + pages);
+    bool is_held = page_window_publish_locked(heap, page, pages);
 
-    if (is_held)
-        page_window_publish_locked(heap, page, pages);
     if (UNLIKELY(!page_heap_put(heap, page, pages)))
         page_free_refused(heap, addr, page, pages);
     if (is_held)
@@ -347,7 +332,7 @@ struct page_stats page_node_stats(unsigned node)
         .largest_run = page_heap_largest_run(heap),
         .heap_locks = heap->lock_count,
         .reserved_pages = page_reserve_held_back(heap),
-        .zero_pages = page_zero_count(heap),
+        .zero_pages = page_heap_zero_pages(heap),
     };
 
     page_heap_unlock(heap, irq_state);

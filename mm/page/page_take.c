@@ -113,14 +113,8 @@ static NOINLINE size_t page_heap_take_in_block(struct page_heap *heap, size_t pa
 
     if (left + pages + right == chunk->block_max.at[i])
         chunk->block_max.at[i] = (uint8_t)bits_longest_run(free);
-    if (left == bit) {
-        chunk->block_start.at[i] = (uint8_t)left;
-        left += page_chunk_below(chunk, i);
-    }
-    if (bit + pages + right == PAGE_BLOCK_PAGES) {
-        chunk->block_end.at[i] = (uint8_t)right;
-        right += page_chunk_above(chunk, i);
-    }
+    left = page_chunk_left(chunk, i, left, bit, left);
+    right = page_chunk_right(chunk, i, right, bit + (unsigned)pages - 1, right);
     page_heap_cut(heap, chunk, page, page + pages, left, right);
     return zero;
 }
@@ -139,10 +133,7 @@ static size_t page_heap_take_across(struct page_heap *heap, size_t page, size_t 
     if (left + PAGE_BLOCK_PAGES - bit == chunk->block_max.at[low])
         chunk->block_max.at[low] = (uint8_t)bits_longest_run(free);
     chunk->block_end.at[low] = 0;
-    if (left == bit) {
-        chunk->block_start.at[low] = (uint8_t)left;
-        left += page_chunk_below(chunk, low);
-    }
+    left = page_chunk_left(chunk, low, left, bit, left);
     for (i = low + 1; i < high; i++)
         page_chunk_set(chunk, i, 0);
     free = page_block_free(&heap->blocks[(end - 1) / PAGE_BLOCK_PAGES]);
@@ -150,10 +141,7 @@ static size_t page_heap_take_across(struct page_heap *heap, size_t page, size_t 
     if (right + last + 1 == chunk->block_max.at[high])
         chunk->block_max.at[high] = (uint8_t)bits_longest_run(free);
     chunk->block_start.at[high] = 0;
-    if (last + right == PAGE_BLOCK_PAGES - 1) {
-        chunk->block_end.at[high] = (uint8_t)right;
-        right += page_chunk_above(chunk, high);
-    }
+    right = page_chunk_right(chunk, high, right, last, right);
     heap->free_pages -= end - page;
     page_heap_cut(heap, chunk, page, end, left, right);
     return zero;

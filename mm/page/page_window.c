@@ -122,6 +122,13 @@ static uint64_t window_free(const struct page_window *window)
     return zero | seq_window_load(&window->seq.free);
 }
 
+/* Hand out the run of free pages at `bit`, some of which may be zero. */
+static void *window_take_at(struct page_window *window, unsigned bit, size_t pages)
+{
+    window_mix(window, seq_window_load(&window->zero) & bits_mask(bit, pages));
+    return seq_window_take_at(&window->seq, bit, pages);
+}
+
 void *page_window_search(size_t pages, size_t align)
 {
     unsigned long irq_state = port_irq_save();
@@ -139,12 +146,8 @@ void *page_window_search(size_t pages, size_t align)
 
     if (starts == 0) /* zero pages among them, of which others stay apart */
         starts = bits_run_starts(free, pages) & aligned;
-    if (starts != 0) {
-        unsigned bit = (unsigned)__builtin_ctzll(starts);
-
-        window_mix(window, seq_window_load(&window->zero) & bits_mask(bit, pages));
-        addr = seq_window_take_at(&window->seq, bit, pages);
-    }
+    if (starts != 0)
+        addr = window_take_at(window, (unsigned)__builtin_ctzll(starts), pages);
     port_irq_restore(irq_state);
     return addr;
 }
@@ -157,12 +160,8 @@ void *page_window_search_zero(size_t pages, size_t align)
     void *addr = NULL;
 
     starts &= align <= PAGE_BLOCK_PAGES ? bits_aligned(align) : 0;
-    if (starts != 0) {
-        unsigned bit = (unsigned)__builtin_ctzll(starts);
-
-        window_mix(window, bits_mask(bit, pages));
-        addr = seq_window_take_at(&window->seq, bit, pages);
-    }
+    if (starts != 0)
+        addr = window_take_at(window, (unsigned)__builtin_ctzll(starts), pages);
     port_irq_restore(irq_state);
     return addr;
 }
@@ -201,11 +200,9 @@ static void window_publish(const struct page_window *window)
 static void window_settle(struct page_window *window)
 {
     struct seq_window *seq = &window->seq;
+    uint64_t remote =
+        page_heap_fetch_remote(window_heap(window), window->block, window_free(window));
 
-    uint64_t remote = page_heap_fetch_remote(window_heap(window), window->block);
-
-    if (UNLIKELY((window_free(window) & remote) != 0))
-        page_freed_twice(window_heap(window), window->block, window_free(window) & remote);
     window->domain |= remote;
     seq_window_store(&seq->free, seq_window_load(&seq->free) | remote);
     window_set_give_base(window, atomic_load_explicit(&seq->base, memory_order_relaxed));
@@ -291,31 +288,34 @@ bool page_window_may_take_locked(const struct page_heap *heap, size_t page, size
 bool page_window_take_locked(struct page_heap *heap, size_t page, size_t pages)
 {
     struct page_window *window = port_this_cpu(page_window);
-    uint64_t mask = bits_mask(page % PAGE_BLOCK_PAGES, pages);
+    unsigned bit = page % PAGE_BLOCK_PAGES;
 
     DCHECK(port_lock_is_held(&heap->lock));
     port_stat_inc(page, window_miss);
     page_window_return_locked();
     window_open(window, heap, page / PAGE_BLOCK_PAGES);
 
-    bool is_zero = (~seq_window_load(&window->zero) & mask) == 0;
+    bool is_zero = (~seq_window_load(&window->zero) & bits_mask(bit, pages)) == 0;
 
-    window_mix(window, seq_window_load(&window->zero) & mask);
-    (void)seq_window_take_at(&window->seq, page % PAGE_BLOCK_PAGES, pages);
+    (void)window_take_at(window, bit, pages);
     return is_zero;
 }
 
 /* The page behind the run counts: whether it goes on with the run is asked too. */
-void page_window_publish_locked(struct page_heap *heap, size_t page, size_t pages)
+bool page_window_publish_locked(struct page_heap *heap, size_t page, size_t pages)
 {
+    bool is_held = false;
     size_t last = MIN(page + pages, heap->page_limit - 1) / PAGE_BLOCK_PAGES;
 
     for (size_t index = page / PAGE_BLOCK_PAGES; index <= last; index++) {
         const struct page_window *window = window_of(&heap->blocks[index]);
 
-        if (window != NULL)
-            window_publish(window);
+        if (window == NULL)
+            continue;
+        window_publish(window);
+        is_held = true;
     }
+    return is_held;
 }
 
 void page_window_notify_locked(struct page_heap *heap, size_t page, size_t pages)

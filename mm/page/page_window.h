@@ -41,9 +41,10 @@ void page_window_return(void);
 
 /*
  * Around page_heap_put(heap, page, pages), whose pages may be in windows: before, so that the heap
- * knows what they say; behind, so that they know what has become remote.
+ * knows what they say; behind, so that they know what has become remote, which is only called for if
+ * publish returns true: some of these pages, or the one behind, are in a block that is held.
  */
-void page_window_publish_locked(struct page_heap *heap, size_t page, size_t pages);
+bool page_window_publish_locked(struct page_heap *heap, size_t page, size_t pages);
 void page_window_notify_locked(struct page_heap *heap, size_t page, size_t pages);
 
 size_t page_window_count_locked(const struct page_heap *heap); /* its pages, free in windows */

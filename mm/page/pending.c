@@ -6,7 +6,7 @@
  * far.  When the list is full, half of it is collected in one hold of the heap's lock: 4,096 pages
  * that are freed in any order come from some 64 blocks, so each free pays 1/64 of a visit.
  *
- *     block   remote  ..##..#.......    set by any CPU, no lock          page_pending_free
+ *     block   remote  ..##..#.......    set by any CPU, no lock          page_free_slow
  *             free    #...........##    |= remote, under the lock        page_heap_collect
  *
  * What must hold, and does:
@@ -28,8 +28,8 @@
  *
  * Nothing is stranded: a request that finds no run collects from the lists of all CPUs before it
  * fails, without asking them; what it may miss is a block that is about to be put into a list, its
- * bits set, by a CPU that has been interrupted there.  An idle CPU collects its own after a while.  A list is short enough
- * that it can hold no more than 1/PENDING_SHARE of memory.
+ * bits set, by a CPU that has been interrupted there.  An idle CPU collects its own after a while.
+ * A list is short enough that it can hold no more than 1/PENDING_SHARE of memory.
  *
  * Cost: 50 instructions and two atomic operations, and a share of the visit.
  *
@@ -147,7 +147,7 @@ static ALWAYS_INLINE void pending_free(struct page_heap *heap, void *addr, size_
     }
 
     struct page_block *block = &heap->blocks[page / PAGE_BLOCK_PAGES];
-    uint64_t mask = ~0ull >> (PAGE_BLOCK_PAGES - pages) << bit;
+    uint64_t mask = bits_mask(bit, pages);
     bool is_held = page_block_is_held(block); /* first: what a window published is there then */
     uint64_t not_taken =
         page_block_free(block) | page_block_remote(block) | ~page_block_present(block);
@@ -158,8 +158,7 @@ static ALWAYS_INLINE void pending_free(struct page_heap *heap, void *addr, size_
      * Handed out (where a block is not held nothing is in a window), the first page not joined, the
      * rest joined, the page behind not.
      */
-    if (UNLIKELY(is_held || (not_taken & mask) != 0 ||
-                 (joined & (mask | mask << 1)) != (mask & mask << 1) ||
+    if (UNLIKELY(is_held || (not_taken & mask) != 0 || !page_bits_are_run(joined, mask) ||
                  (end % PAGE_BLOCK_PAGES == 0 && end != heap->page_limit &&
                   page_continues_run(heap, end)))) {
         page_free_locked(addr, pages);

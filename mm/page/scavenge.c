@@ -151,12 +151,9 @@ static size_t scavenge_count_dirty(const struct page_heap *heap, struct scavenge
 {
     size_t end = run.page + run.pages, dirty = 0;
 
-    for (size_t at = run.page; at < end;) {
-        struct page_piece piece = page_piece(at, end);
-
-        dirty += bits_count(scavenge_dirty(&heap->blocks[piece.block]) & piece.mask);
-        at += piece.pages;
-    }
+    for (struct page_walk walk = page_walk(run.page, end); page_walk_on(&walk);
+         page_walk_next(&walk))
+        dirty += bits_count(scavenge_dirty(&heap->blocks[walk.index]) & walk.mask);
     return dirty;
 }
 
@@ -170,13 +167,12 @@ static void scavenge_land_locked(struct page_heap *heap, struct scavenge_run run
     heap->flight_pages = 0;
     if (answer == PORT_RELEASE_FAILED)
         return;
-    for (size_t at = run.page; at < end;) {
-        struct page_piece piece = page_piece(at, end);
+    for (struct page_walk walk = page_walk(run.page, end); page_walk_on(&walk);
+         page_walk_next(&walk)) {
+        struct page_block *block = &heap->blocks[walk.index];
 
-        at += piece.pages;
-        if (page_block_is_held(&heap->blocks[piece.block]))
-            continue; /* a window's meanwhile */
-        page_block_scavenge(heap, &heap->blocks[piece.block], piece.mask);
+        if (!page_block_is_held(block)) /* else it is a window's meanwhile */
+            page_block_scavenge(heap, block, walk.mask);
     }
     if (answer == PORT_RELEASED_AS_ZERO)
         page_zero_note(heap, run.page, run.pages);

@@ -72,19 +72,10 @@ void page_zero_init(void)
         page_heaps[node].zero_limit = page_node_share(&page_heaps[node], bytes / PAGE_BYTES);
 }
 
-size_t page_zero_count(const struct page_heap *heap)
-{
-    return atomic_load_explicit(&heap->zero_pages, memory_order_relaxed);
-}
-
 static void page_zero_add(struct page_heap *heap, size_t pages)
 {
-    atomic_store_explicit(&heap->zero_pages, page_zero_count(heap) + pages, memory_order_relaxed);
-}
-
-static void page_zero_sub(struct page_heap *heap, size_t pages)
-{
-    atomic_store_explicit(&heap->zero_pages, page_zero_count(heap) - pages, memory_order_relaxed);
+    atomic_store_explicit(&heap->zero_pages, page_heap_zero_pages(heap) + pages,
+                          memory_order_relaxed);
 }
 
 static size_t page_zero_low(const struct page_heap *heap)
@@ -101,17 +92,16 @@ void page_zero_note(struct page_heap *heap, size_t page, size_t pages)
 {
     DCHECK(port_lock_is_held(&heap->lock));
     page_zero_set_low(heap, MIN(page_zero_low(heap), page / PAGE_BLOCK_PAGES));
-    for (size_t at = page; at < page + pages;) {
-        struct page_piece piece = page_piece(at, page + pages);
-        struct page_block *block = &heap->blocks[piece.block];
+    for (struct page_walk walk = page_walk(page, page + pages); page_walk_on(&walk);
+         page_walk_next(&walk)) {
+        struct page_block *block = &heap->blocks[walk.index];
         uint64_t zero = page_block_zero(block);
-        uint64_t more = piece.mask & page_block_free(block) & ~zero;
+        uint64_t more = walk.mask & page_block_free(block) & ~zero;
 
         if (more != 0) {
             page_block_write_zero(block, zero | more);
             page_zero_add(heap, bits_count(more));
         }
-        at += piece.pages;
     }
 }
 
@@ -120,10 +110,7 @@ uint64_t page_zero_take_block(struct page_heap *heap, size_t index)
     uint64_t zero = page_block_zero(&heap->blocks[index]);
 
     DCHECK(port_lock_is_held(&heap->lock));
-    if (zero != 0) {
-        page_block_write_zero(&heap->blocks[index], 0);
-        page_zero_sub(heap, bits_count(zero));
-    }
+    page_block_unzero(heap, &heap->blocks[index], ~0ull);
     return zero;
 }
 
@@ -150,9 +137,9 @@ void page_zero_check(const struct page_heap *heap)
                        zero, free);
         count += bits_count(zero);
     }
-    if (count != page_zero_count(heap))
+    if (count != page_heap_zero_pages(heap))
         port_panic("page heap: P9: %zu zero pages counted, %zu noted", count,
-                   page_zero_count(heap));
+                   page_heap_zero_pages(heap));
 }
 
 /* ---- Looking; the lock is held ---- */
@@ -225,7 +212,7 @@ void *page_zero_alloc(size_t pages, size_t align, unsigned flags)
 {
     struct page_heap *heap = page_node_near(port_cpu_node(port_cpu_id()), 0);
 
-    if (page_zero_count(heap) == 0 || page_zero_low(heap) >= zero_block_limit(heap) ||
+    if (page_heap_zero_pages(heap) == 0 || page_zero_low(heap) >= zero_block_limit(heap) ||
         align > PAGE_BLOCK_PAGES)
         return NULL;
 
@@ -337,13 +324,13 @@ static bool zero_clear_one(struct page_heap *heap)
     unsigned long irq_state = page_heap_lock(heap);
     size_t page = PAGE_NONE;
 
-    if (page_zero_count(heap) < heap->zero_limit)
+    if (page_heap_zero_pages(heap) < heap->zero_limit)
         page = zero_pass_find(heap);
     if (page != PAGE_NONE) {
         port_zero_pages(page_address(page), 1);
         page_zero_note(heap, page, 1);
         port_stat_inc(page, zeroed_ahead);
-        if (page_zero_count(heap) == heap->zero_limit)
+        if (page_heap_zero_pages(heap) == heap->zero_limit)
             zero_pass_end(heap);
     }
     page_heap_unlock(heap, irq_state);
@@ -353,7 +340,7 @@ static bool zero_clear_one(struct page_heap *heap)
 bool page_zero_ahead(struct page_heap *heap)
 {
     for (unsigned i = 0; i < ZERO_PIECE_PAGES; i++)
-        if (page_zero_count(heap) >= heap->zero_limit || zero_news(heap) == PAGE_ZERO_SEEN ||
+        if (page_heap_zero_pages(heap) >= heap->zero_limit || zero_news(heap) == PAGE_ZERO_SEEN ||
             !zero_clear_one(heap))
             return false;
     return true;

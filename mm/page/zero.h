@@ -23,8 +23,6 @@ void page_zero_note(struct page_heap *heap, size_t page, size_t pages);
 uint64_t page_zero_take_block(struct page_heap *heap, size_t index);
 void page_zero_give_block(struct page_heap *heap, size_t index, uint64_t zero);
 
-size_t page_zero_count(const struct page_heap *heap); /* windows' not counted; any context */
-
 /*
  * page_zero_alloc -- a run of pages that are known to be zero, from this CPU's node.
  *   pages, align  as in page_alloc_aligned; a run of at most PAGE_BLOCK_PAGES, in one block

@@ -4,6 +4,7 @@
 #include "mm/page/kept_chunk.h"
 #include "mm/page/nodes.h"
 #include "mm/page/page.h"
+#include "tests/mm/page/free_case.h"
 #include "tests/mm/page/hoard.h"
 #include "tests/test.h"
 
@@ -67,18 +68,6 @@ TEST(page_kept_chunk, one_is_kept_the_next_is_not)
     }
 }
 
-struct wrong_free {
-    char *addr;
-    size_t pages;
-};
-
-static void free_wrongly(void *arg)
-{
-    const struct wrong_free *wrong = arg;
-
-    page_free(wrong->addr, wrong->pages);
-}
-
 TEST(page_kept_chunk, frees_of_it_are_found)
 {
     char *chunk = take_chunk(t);
@@ -87,12 +76,12 @@ TEST(page_kept_chunk, frees_of_it_are_found)
         return;
     page_free(chunk, CHUNK_PAGES);
 
-    struct wrong_free twice = {chunk, CHUNK_PAGES}, first = {chunk, 1};
-    struct wrong_free inside = {chunk + 100 * PAGE_BYTES, 20};
+    struct free_case twice = {chunk, CHUNK_PAGES}, first = {chunk, 1};
+    struct free_case inside = {chunk + 100 * PAGE_BYTES, 20};
 
-    EXPECT_PANIC(t, free_wrongly, &twice, "double free, it is in the heap");
-    EXPECT_PANIC(t, free_wrongly, &first, "double free, it is in the heap");
-    EXPECT_PANIC(t, free_wrongly, &inside, "double free, it is in the heap");
+    EXPECT_PANIC(t, free_run, &twice, "double free, it is in the heap");
+    EXPECT_PANIC(t, free_run, &first, "double free, it is in the heap");
+    EXPECT_PANIC(t, free_run, &inside, "double free, it is in the heap");
 }
 
 TEST(page_kept_chunk, part_of_a_run_is_not_kept)
@@ -100,10 +89,10 @@ TEST(page_kept_chunk, part_of_a_run_is_not_kept)
     page_drain_all();
 
     char *run = page_alloc_aligned(CHUNK_PAGES + 1, CHUNK_PAGES, 0, 0);
-    struct wrong_free part = {run, CHUNK_PAGES};
+    struct free_case part = {run, CHUNK_PAGES};
 
     REQUIRE(t, run != NULL);
-    EXPECT_PANIC(t, free_wrongly, &part, "wrong length");
+    EXPECT_PANIC(t, free_run, &part, "wrong length");
     page_free(run, CHUNK_PAGES + 1);
 }
 
@@ -210,10 +199,10 @@ TEST(page_kept_chunk, its_rest_is_not_freed_with_one_block)
         page_free(runs[--run_count], PAGE_BLOCK_PAGES);
     block = again == chunk ? take_block_of(chunk, held, &count, ARRAY_COUNT(held)) : NULL;
     if (block != NULL) {
-        struct wrong_free all = {chunk, CHUNK_PAGES};
+        struct free_case all = {chunk, CHUNK_PAGES};
 
         page_check();
-        EXPECT_PANIC(t, free_wrongly, &all, "wrong length");
+        EXPECT_PANIC(t, free_run, &all, "wrong length");
         page_free(block, PAGE_BLOCK_PAGES);
     } else {
         test_skip(t, "the chunk is not where it was");

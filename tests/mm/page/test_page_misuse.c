@@ -3,20 +3,9 @@
 #include "mm/page/nodes.h"
 #include "mm/page/page.h"
 #include "mm/page/zero.h"
+#include "tests/mm/page/free_case.h"
 #include "tests/mm/page/hoard.h"
 #include "tests/test.h"
-
-struct free_case {
-    void *addr;
-    size_t pages;
-};
-
-static void free_run(void *arg)
-{
-    const struct free_case *run = arg;
-
-    page_free(run->addr, run->pages);
-}
 
 static void free_twice(void *arg)
 {

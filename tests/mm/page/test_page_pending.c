@@ -7,6 +7,7 @@
 #include "mm/page/nodes.h"
 #include "mm/page/page.h"
 #include "mm/page/pending.h"
+#include "tests/mm/page/free_case.h"
 #include "tests/mm/page/hoard.h"
 #include "tests/test.h"
 
@@ -148,40 +149,28 @@ TEST(page_pending, an_idle_cpu_collects_its_own)
 
 /* ---- Frees that are wrong ---- */
 
-struct wrong_free {
-    char *addr;
-    size_t pages;
-};
-
-static void free_wrongly(void *arg)
-{
-    const struct wrong_free *wrong = arg;
-
-    page_free(wrong->addr, wrong->pages);
-}
-
 TEST(page_pending, wrong_frees_are_found)
 {
     char *run = page_alloc_aligned(RUN_PAGES, 32, 0, 0);
 
     REQUIRE(t, run != NULL);
 
-    struct wrong_free inside = {run + PAGE_BYTES, RUN_PAGES - 1}, tail = {run + PAGE_BYTES, 1};
-    struct wrong_free shorter = {run, RUN_PAGES - 1}, longer = {run, RUN_PAGES + 1};
-    struct wrong_free crooked = {run + 8, RUN_PAGES}, twice = {run, RUN_PAGES};
-    struct wrong_free first = {run, 1};
+    struct free_case inside = {run + PAGE_BYTES, RUN_PAGES - 1}, tail = {run + PAGE_BYTES, 1};
+    struct free_case shorter = {run, RUN_PAGES - 1}, longer = {run, RUN_PAGES + 1};
+    struct free_case crooked = {run + 8, RUN_PAGES}, twice = {run, RUN_PAGES};
+    struct free_case first = {run, 1};
 
-    EXPECT_PANIC(t, free_wrongly, &inside, "wrong address, it is inside a run");
-    EXPECT_PANIC(t, free_wrongly, &tail, "wrong address, it is inside a run");
-    EXPECT_PANIC(t, free_wrongly, &shorter, "wrong length");
-    EXPECT_PANIC(t, free_wrongly, &longer, "wrong length");
-    EXPECT_PANIC(t, free_wrongly, &crooked, "not the address of a page");
+    EXPECT_PANIC(t, free_run, &inside, "wrong address, it is inside a run");
+    EXPECT_PANIC(t, free_run, &tail, "wrong address, it is inside a run");
+    EXPECT_PANIC(t, free_run, &shorter, "wrong length");
+    EXPECT_PANIC(t, free_run, &longer, "wrong length");
+    EXPECT_PANIC(t, free_run, &crooked, "not the address of a page");
     page_free(run, RUN_PAGES);
-    EXPECT_PANIC(t, free_wrongly, &twice, "double free, it is in the heap");
-    EXPECT_PANIC(t, free_wrongly, &first, "double free, it is in the heap");
+    EXPECT_PANIC(t, free_run, &twice, "double free, it is in the heap");
+    EXPECT_PANIC(t, free_run, &first, "double free, it is in the heap");
     page_drain_all();
-    EXPECT_PANIC(t, free_wrongly, &twice, "double free, it is in the heap");
-    EXPECT_PANIC(t, free_wrongly, &first, "double free, it is in the heap");
+    EXPECT_PANIC(t, free_run, &twice, "double free, it is in the heap");
+    EXPECT_PANIC(t, free_run, &first, "double free, it is in the heap");
     page_check();
 }
 
@@ -189,10 +178,10 @@ TEST(page_pending, wrong_frees_are_found)
 TEST(page_pending, a_run_that_goes_on_in_the_next_block_is_found)
 {
     char *run = page_alloc_aligned(2 * PAGE_BLOCK_PAGES, PAGE_BLOCK_PAGES, 0, 0);
-    struct wrong_free first_block = {run, PAGE_BLOCK_PAGES};
+    struct free_case first_block = {run, PAGE_BLOCK_PAGES};
 
     REQUIRE(t, run != NULL);
-    EXPECT_PANIC(t, free_wrongly, &first_block, "wrong length");
+    EXPECT_PANIC(t, free_run, &first_block, "wrong length");
     page_free(run, 2 * PAGE_BLOCK_PAGES);
 }
 

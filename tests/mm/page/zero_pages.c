@@ -50,7 +50,7 @@ bool zero_ahead(void)
 
 static bool may_zero_more(struct page_heap *heap)
 {
-    return page_zero_count(heap) < heap->zero_limit && heap->zero_pass.news != PAGE_ZERO_SEEN;
+    return page_heap_zero_pages(heap) < heap->zero_limit && heap->zero_pass.news != PAGE_ZERO_SEEN;
 }
 
 void zero_all_ahead(void)
