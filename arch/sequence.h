@@ -10,7 +10,8 @@
  * on elsewhere.  It is not atomic against other CPUs, which may at most look.
  *
  * What may be in one:
- *   - stores before the commit only of what means nothing until the commit (seq_window.h);
+ *   - stores before the commit only of what means nothing until the commit (seq_window.h,
+ *     seq_magazine.h);
  *   - no call, no stack, no change of an input register, no memory that may fault;
  *   - a jump out of it at any point before the commit: it has done nothing, the caller takes a
  *     slow path.
@@ -22,7 +23,7 @@
  * interrupts cost two comparisons.
  *
  * A port that has sequences says so in its arch_inline.h: ARCH_SEQUENCES is the header that defines
- * the four operations below.  All for x86-64 stand in arch/sequence_x86.h, which both ports use;
+ * the operations below.  All for x86-64 stand in arch/sequence_x86.h, which both ports use;
  * they differ in how this CPU's copy is found and in where the saved RIP is.  A port without, and
  * any build with CONFIG_SEQUENCES 0, does the same in C with interrupts off, and needs nothing but
  * this file.  Slow paths may use that C too: with interrupts off, no sequence of this CPU is under
@@ -35,6 +36,7 @@
 
 #include "arch/arch.h"
 #include "kernel/base/config.h"
+#include "kernel/base/seq_magazine.h"
 #include "kernel/base/seq_window.h"
 
 #define RESTARTABLE NOINLINE SECTION("restartable")
@@ -90,6 +92,18 @@ static ALWAYS_INLINE bool arch_window_take_run(struct seq_window *window, size_t
 static ALWAYS_INLINE bool arch_window_give_one(struct seq_window *window, void *addr);
 static ALWAYS_INLINE bool arch_window_give_run(struct seq_window *window, void *addr, size_t pages);
 
+/*
+ * The operations of kernel/base/seq_magazine.h on this CPU's copy.
+ *   tops     a percpu array of tops, the address of CPU 0's copy
+ *   index    which of them
+ *   token    seq_token(slot)
+ *   returns  false: a miss, nothing has changed but that a push may have written the token
+ *   context  as above
+ */
+static ALWAYS_INLINE bool arch_magazine_pop(uintptr_t *tops, uintptr_t index, void **slot);
+static ALWAYS_INLINE bool arch_magazine_push(uintptr_t *tops, uintptr_t index, void *slot,
+                                             uint64_t token);
+
 #if CONFIG_SEQUENCES && defined(ARCH_SEQUENCES)
 
 #include ARCH_SEQUENCES
@@ -130,6 +144,26 @@ static ALWAYS_INLINE bool arch_window_give_run(struct seq_window *window, void *
 {
     unsigned long irq_state = arch_irq_save();
     bool is_done = seq_window_give_run(sequence_window_here(window), addr, pages);
+
+    arch_irq_restore(irq_state);
+    return is_done;
+}
+
+static ALWAYS_INLINE bool arch_magazine_pop(uintptr_t *tops, uintptr_t index, void **slot)
+{
+    unsigned long irq_state = arch_irq_save();
+
+    *slot = seq_magazine_pop((uintptr_t *)((uintptr_t)&tops[index] + arch_percpu_offset()));
+    arch_irq_restore(irq_state);
+    return *slot != NULL;
+}
+
+static ALWAYS_INLINE bool arch_magazine_push(uintptr_t *tops, uintptr_t index, void *slot,
+                                             uint64_t token)
+{
+    unsigned long irq_state = arch_irq_save();
+    uintptr_t *top = (uintptr_t *)((uintptr_t)&tops[index] + arch_percpu_offset());
+    bool is_done = seq_magazine_push(top, slot, token);
 
     arch_irq_restore(irq_state);
     return is_done;

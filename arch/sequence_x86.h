@@ -1,12 +1,15 @@
 /*
  * Every restartable sequence in x86-64 instructions; arch/sequence.h, which alone includes this, has
- * the contract, and kernel/base/seq_window.h says in C what each does.
+ * the contract, and kernel/base/seq_window.h
+ * and kernel/base/seq_magazine.h say in C what each does.
  *
  * A port's arch_inline.h gives the part that finds this CPU's copy, in which %[here] is a register:
  *
  *   SEQUENCE_HERE            instructions that set %[here]; may jump to %l[miss]
- *   SEQUENCE_AT(offset)      the operand: a member of the window
- *   SEQUENCE_INPUT(window)   what these need, for asm's list of inputs
+ *   SEQUENCE_AT(offset)      the operand: a member of the percpu variable
+ *   SEQUENCE_AT_INDEX        the operand: of an array of words, the one of %[index]
+ *   SEQUENCE_CLOSED(offset)  the operand: of the magazine that %[top] speaks of, or above
+ *   SEQUENCE_INPUT(percpu)   what these need, for asm's list of inputs
  *
  * Each sequence is an asm statement that ends behind its commit, or jumps to `miss`.  The empty asm
  * behind it: without, gcc before 13 may lose outputs of asm goto (its bug 110079).
@@ -14,6 +17,7 @@
 #pragma once
 
 #include "kernel/base/base.h"
+#include "kernel/base/seq_magazine.h"
 #include "kernel/base/seq_window.h"
 
 /* A sequence: how it finds its data, what it does, the one store that makes it done. */
@@ -162,6 +166,55 @@ static ALWAYS_INLINE bool arch_window_give_run(struct seq_window *window, void *
         : "cc", "memory"
         : miss);
     __asm__ volatile("");
+    return true;
+miss:
+    return false;
+}
+
+/* 6 instructions.  The caller clears the token. */
+static ALWAYS_INLINE bool arch_magazine_pop(uintptr_t *tops, uintptr_t index, void **out)
+{
+    uintptr_t here, top;
+    uint64_t token;
+    void *slot;
+
+    __asm__ volatile goto(
+        SEQUENCE(
+            "movq " SEQUENCE_AT_INDEX ", %[top]\n\t"
+            "movq " SEQUENCE_CLOSED(SEQ_CLOSED_TOP) ", %[slot]\n\t"
+                                                    "leaq %c[secret](%[slot],%[slot]), %[token]\n\t"
+                                                    "cmpq %[token], (%[slot])\n\t"
+                                                    "jne %l[miss]\n\t",
+            "subq $8, " SEQUENCE_AT_INDEX)
+        : [here] "=&r"(here), [top] "=&r"(top), [slot] "=&a"(slot), [token] "=&r"(token)
+        : [index] "r"(index), [secret] "i"(SEQ_TOKEN), SEQUENCE_MAGAZINE_INPUT(tops)
+        : "cc", "memory"
+        : miss);
+    __asm__ volatile("");
+    *(uint64_t *)slot = 0;
+    *out = slot;
+    return true;
+miss:
+    return false;
+}
+
+/* 6 instructions. */
+static ALWAYS_INLINE bool arch_magazine_push(uintptr_t *tops, uintptr_t index, void *slot,
+                                             uint64_t token)
+{
+    uintptr_t here, top;
+
+    __asm__ volatile goto(SEQUENCE("movq " SEQUENCE_AT_INDEX ", %[top]\n\t"
+                                   "testb %b[top], %b[top]\n\t"
+                                   "jz %l[miss]\n\t"
+                                   "movq %[token], (%[slot])\n\t"
+                                   "movq %[slot], " SEQUENCE_CLOSED(SEQ_CLOSED_ABOVE) "\n\t",
+                                   "addq $8, " SEQUENCE_AT_INDEX)
+                          : [here] "=&r"(here), [top] "=&r"(top)
+                          : [index] "r"(index), [slot] "r"(slot), [token] "r"(token),
+                            SEQUENCE_MAGAZINE_INPUT(tops)
+                          : "cc", "memory"
+                          : miss);
     return true;
 miss:
     return false;

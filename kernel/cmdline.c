@@ -13,6 +13,7 @@
 
 struct settings settings = {
     .seed = 1,
+    .slab_random = true,
     .gogc = 100,
     .dmareserve_bytes = SETTING_AUTO,
     .reserve_bytes = SETTING_AUTO,
@@ -55,6 +56,7 @@ static const struct setting cmdline_table[] = {
      "0 (off) or 4KiB to 1TiB, as in 16M"},
     {"page_poison", SETTING_FLAG, &settings.page_poison, 0, 1, "0 or 1"},
     {"page_owner", SETTING_FLAG, &settings.page_owner, 0, 1, "0 or 1"},
+    {"slab_random", SETTING_FLAG, &settings.slab_random, 0, 1, "0 or 1"},
     {"failnth", SETTING_NUMBER, &settings.failnth, 0, UINT32_MAX, "0 (off) to 4294967295"},
     {"seed", SETTING_NUMBER64, &settings.seed, 1, UINT64_MAX, "1 to 18446744073709551615"},
     {"paranoia", SETTING_FLAG, &settings.paranoia, 0, 1, "0 or 1"},

@@ -28,6 +28,7 @@ struct settings {
     uint64_t zeroahead_bytes;  /* zeroahead=  idle CPUs zero so much ahead; likewise */
     bool page_poison;          /* page_poison=1 free pages hold a pattern */
     bool page_owner;           /* page_owner=1 who allocated a page */
+    bool slab_random;          /* slab_random=0 slots go out in order, not shuffled by the seed */
     bool paranoia;             /* paranoia=1 full _check walks */
     unsigned gogc;             /* gogc=100|off; 0: off */
     uint64_t memlimit_bytes;

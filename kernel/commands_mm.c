@@ -40,6 +40,7 @@ static int commands_mem(int argc, char **argv)
     commands_bytes_print("spans", mm.span_bytes, "");
     commands_bytes_print("  objects", mm.object_bytes, "in use");
     commands_bytes_print("  magazines", mm.magazine_bytes, "free, at a CPU");
+    commands_bytes_print("  depots", mm.depot_bytes, "free, for all CPUs");
     commands_bytes_print("  central", mm.central_bytes, "free, in spans");
     commands_bytes_print("metadata", mm.meta_bytes, "of all layers");
     printk("  %zu of %zu chunks of 2 MiB are free as a whole; the page heap's lock was taken %lu "
@@ -85,8 +86,9 @@ static int commands_span_at(const char *text)
     if (span_slot_count(span) == 0)
         printk("  one large object\n");
     else
-        printk("  %u slots of %u bytes, %u not taken; this is slot %lu\n", span_slot_count(span),
-               span->slot_bytes, span->free_count, (addr - span->base) / span->slot_bytes);
+        printk("  %u slots of %zu bytes, %u not taken; this is slot %zu\n", span_slot_count(span),
+               span_slot_bytes(span), span->free_count,
+               span_slot_index(span, (const void *)(uintptr_t)addr));
     return 0;
 }
 
@@ -120,12 +122,12 @@ static int commands_slabs(int argc, char **argv)
     struct slab_class_stats row;
 
     (void)argc, (void)argv;
-    printk("  %-24s %10s %10s %10s %8s %12s %12s\n", "class", "slot", "slots", "live", "magazine",
-           "allocs", "frees");
+    printk("  %-24s %8s %9s %9s %9s %8s %10s %10s\n", "class", "slot", "slots", "live", "magazines",
+           "depot", "taken", "given");
     for (size_t i = 0; i < slab_class_count(); i++) {
-        if (slab_class_stats(i, &row) && (row.spans != 0 || row.allocs != 0))
-            printk("  %-24s %10zu %10zu %10zu %8zu %12lu %12lu\n", row.name, row.slot_bytes,
-                   row.slots, row.live, row.magazine, row.allocs, row.frees);
+        if (slab_class_stats(i, &row) && (row.spans != 0 || row.taken != 0))
+            printk("  %-24s %8zu %9zu %9zu %9zu %8zu %10lu %10lu\n", row.name, row.slot_bytes,
+                   row.slots, row.live, row.magazine, row.depot, row.taken, row.given);
     }
     return 0;
 }

@@ -88,8 +88,8 @@ static void page_print_taken(const struct page_view *view, uint64_t physical)
     if (span_slot_count(span) == 0)
         printk("  which is one large object\n");
     else
-        printk("  which is %u slots of %u bytes, %u not taken\n", span_slot_count(span),
-               span->slot_bytes, span->free_count);
+        printk("  which is %u slots of %zu bytes, %u not taken\n", span_slot_count(span),
+               span_slot_bytes(span), span->free_count);
 }
 
 static void page_print_free(const struct page_view *view)

@@ -14,6 +14,7 @@
     X(REPLAY)      /* replay's shared state */                   \
     X(SLAB_CACHES) /* the list of kmem_caches */                 \
     X(CENTRAL)     /* spans with free slots of one span class */ \
+    X(MAGAZINES)   /* the pool of empty magazines */             \
     X(SPAN_DESC)   /* the pool of span descriptors */            \
     X(PAGE_HEAP)   /* page bitmaps and summaries */              \
     X(OPENING)     /* memory that is not yet the page heap's */  \

@@ -35,6 +35,7 @@ void mm_init(void)
 void mm_open(void)
 {
     page_heap_open();
+    slab_open();
 }
 
 size_t mm_give(uint64_t base, uint64_t bytes)
@@ -75,6 +76,7 @@ struct mm_stats mm_stats(void)
         .span_bytes = span.span_bytes,
         .object_bytes = slab.object_bytes,
         .magazine_bytes = slab.magazine_bytes,
+        .depot_bytes = slab.depot_bytes,
         .central_bytes = slab.central_bytes,
         .meta_bytes = page.meta_bytes + span.desc_bytes + slab.cache_bytes + slab.static_bytes,
     };

@@ -105,7 +105,8 @@ struct mm_stats {
     size_t page_alloc_bytes; /* handed out by page_alloc to users other than mm/ */
     size_t span_bytes;       /* in spans: slots and large objects */
     size_t object_bytes;     /* of these: slots and large objects in use (slot sizes) */
-    size_t magazine_bytes;   /* of these: free slots in magazines */
+    size_t magazine_bytes;   /* of these: free slots in CPUs' magazines, large objects kept */
+    size_t depot_bytes;      /* of these: free slots in depots' magazines */
     size_t central_bytes;    /* of these: free slots in spans, tails included */
     size_t meta_bytes;       /* tables, bitmaps, summaries, descriptors, magazines: all layers */
 };

@@ -11,9 +11,11 @@
 #pragma once
 
 #include "arch/arch.h"
+#include "arch/probe.h"
 #include "kernel/balloon.h"
 #include "kernel/base/base.h"
 #include "kernel/base/check.h"
+#include "kernel/base/seq_magazine.h"
 #include "kernel/base/seq_window.h"
 #include "kernel/cmdline.h"
 #include "kernel/cpus.h"
@@ -116,6 +118,11 @@ static inline unsigned port_node_of(uint64_t address, uint64_t *end)
 #define port_window_give_one(name, addr)        arch_window_give_one(&(name).seq, addr)
 #define port_window_give_run(name, addr, pages) arch_window_give_run(&(name).seq, addr, pages)
 
+/* Likewise those of kernel/base/seq_magazine.h, on the member `tops` of `name`. */
+#define port_magazine_pop(name, index, out) arch_magazine_pop((name).tops, index, out)
+#define port_magazine_push(name, index, slot, token) \
+    arch_magazine_push((name).tops, index, slot, token)
+
 /* ---- Locks: interrupts off while held, ranked by kernel/lock_order.h; irq ---- */
 
 typedef struct spinlock port_lock_t;
@@ -129,6 +136,12 @@ static inline unsigned long port_lock(port_lock_t *lock)
 static inline void port_unlock(port_lock_t *lock, unsigned long irq_state)
 {
     spin_unlock(lock, irq_state);
+}
+
+/* How often a CPU has had to wait for it; 0 where the port does not count. */
+static inline uint32_t port_lock_waits(const port_lock_t *lock)
+{
+    return atomic_load_explicit(&lock->waits, memory_order_relaxed);
 }
 
 /* True while anyone holds it; for CHECKs at the head of *_locked functions. */
@@ -176,6 +189,12 @@ static inline void port_zero_pages(void *addr, size_t pages)
 /* Memory that nobody has written to since the machine started reads as zero. */
 #define PORT_FRESH_IS_ZERO ARCH_FRESH_IS_ZERO
 
+/* Load a word; false: its address cannot be read (a port that cannot tell just loads).  Any context. */
+static ALWAYS_INLINE bool port_probe(const uint64_t *word, uint64_t *out)
+{
+    return arch_probe(word, out);
+}
+
 /* ---- Settings; constant from mm_init on ---- */
 
 #define PORT_SETTING_AUTO SETTING_AUTO /* of those in bytes: as mm/ sees fit */
@@ -198,6 +217,16 @@ static inline uint64_t port_setting_zeroahead(void) /* bytes that idle CPUs zero
 static inline bool port_setting_page_poison(void)
 {
     return settings.page_poison;
+}
+
+static inline bool port_setting_slab_random(void)
+{
+    return settings.slab_random;
+}
+
+static inline uint64_t port_setting_seed(void)
+{
+    return settings.seed;
 }
 
 static inline bool port_setting_page_owner(void)

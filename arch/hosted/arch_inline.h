@@ -86,17 +86,21 @@ static ALWAYS_INLINE uintptr_t arch_percpu_offset(void)
  * Restartable sequences.  Which CPU this thread holds is read inside the sequence: a loan may end at
  * any instruction.
  */
+#define ARCH_PROBES    1 /* arch/probe.h */
 #define ARCH_SEQUENCES "arch/sequence_x86.h"
 #define SEQUENCE_HERE                              \
     "movq (%[cpu]), %[here]\n\t"                   \
     "testq %[here], %[here]\n\t"                   \
     "jz %l[miss]\n\t"                              \
     "movq %c[percpu_offset](%[here]), %[here]\n\t" \
-    "addq %[window], %[here]\n\t"
-#define SEQUENCE_AT(offset) offset "(%[here])"
-#define SEQUENCE_INPUT(window_)                         \
-    [cpu] "r"(&hosted_this.cpu), [window] "r"(window_), \
+    "addq %[percpu], %[here]\n\t"
+#define SEQUENCE_AT(offset)     offset "(%[here])"
+#define SEQUENCE_AT_INDEX       "(%[here],%[index],8)"
+#define SEQUENCE_CLOSED(offset) SEQUENCE_STRING(offset) "(%[closed],%[top])"
+#define SEQUENCE_INPUT(percpu_)                         \
+    [cpu] "r"(&hosted_this.cpu), [percpu] "r"(percpu_), \
         [percpu_offset] "i"(__builtin_offsetof(struct hosted_cpu, percpu_offset))
+#define SEQUENCE_MAGAZINE_INPUT(tops) SEQUENCE_INPUT(tops), [closed] "r"(&seq_closed)
 
 static ALWAYS_INLINE unsigned long arch_irq_save(void)
 {

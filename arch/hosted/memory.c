@@ -15,7 +15,7 @@
 #include <sys/mman.h>
 
 #define RAM_ALIGN     (64 * MIB) /* an arena, so that those of the direct map align */
-#define TABLE_BYTES   (256 * GIB) /* addresses for all tables: 46 bits of physical memory need less */
+#define TABLE_BYTES   (512 * GIB) /* addresses for all tables: 46 bits of physical memory need less */
 #define TABLE_REGIONS (TABLE_BYTES / ARCH_PAGE_BYTES)
 
 uintptr_t hosted_ram_base;

@@ -10,6 +10,7 @@
  */
 #define _GNU_SOURCE
 #include "arch/hosted/hosted_impl.h"
+#include "arch/probe.h"
 #include <sys/mman.h>
 #include "kernel/base/format.h"
 
@@ -49,6 +50,17 @@ static void trap_restore_before(size_t kind)
     sigaction(trap_kinds[kind].signal, &trap_before[kind], NULL);
 }
 
+/* A load that may fault (arch/probe.h) goes on at its landing. */
+static bool trap_lands(int signal, ucontext_t *context)
+{
+    greg_t *pc = &context->uc_mcontext.gregs[REG_RIP];
+    uintptr_t landing = signal == SIGSEGV ? probe_landing((uintptr_t)*pc) : 0;
+
+    if (landing != 0)
+        *pc = (greg_t)landing;
+    return landing != 0;
+}
+
 static void trap_on_signal(int signal, siginfo_t *info, void *context)
 {
     struct trap_frame frame = {context};
@@ -62,6 +74,8 @@ static void trap_on_signal(int signal, siginfo_t *info, void *context)
         trap_restore_before(kind);
         return;
     }
+    if (trap_lands(signal, context))
+        return;
     hosted_this.irq = hosted_this.irq + 1;
     if (signal == SIGSEGV && info->si_code == SI_KERNEL)
         format_string(what, sizeof(what), "general protection fault: address not canonical");

@@ -1,42 +1,44 @@
 /*
  * The inline part of the x86_64 port (arch/arch.h says what each function is).
  *
- * Idea: GS base points at this CPU's struct cpu_block (cpu_block.h), so one %gs-relative load
- * gives what is most asked for.  The loads go through the compiler's __seg_gs address space and
- * are ordinary loads to it: it may merge two of them, but not across the "memory" clobber of an
- * interrupt-state change, which is where a CPU can change under a caller.
+ * Idea: GS base is this CPU's percpu offset, so %gs:x is this CPU's copy of the percpu variable x,
+ * in one instruction.  Loads go through the compiler's __seg_gs address space and are ordinary
+ * loads to it: it may merge two of them, but not across the "memory" clobber of an interrupt-state
+ * change, which is where a CPU can change under a caller.
  */
 #pragma once
 
 #include "boot/boot_info.h"
 #include "kernel/base/base.h"
 
-/*
- * Byte offsets in struct cpu_block, asserted there.  At 0 stands the block's own address: clang
- * takes %gs:0 for that, as the ELF ABI for thread-local storage has it, and folds loads through it.
- */
-#define CPU_BLOCK_SELF          0
-#define CPU_BLOCK_PERCPU_OFFSET 8
-#define CPU_BLOCK_CPU           16
+/* A percpu variable: which CPU this is.  CPU 0's is all zero, which is right. */
+struct cpu_identity {
+    uintptr_t percpu_offset; /* [C] arch_percpu_offset(), and what GS base is */
+    uint32_t cpu;            /* [C] arch_cpu_id() */
+};
+
+extern struct cpu_identity cpu_identity;
 
 #define RFLAGS_IF 0x200ul
 
-/* Restartable sequences: this CPU's copy of a percpu variable is at its address + %gs:8. */
-#define ARCH_SEQUENCES         "arch/sequence_x86.h"
-#define SEQUENCE_HERE          "movq %%gs:8, %[here]\n\t"
-#define SEQUENCE_AT(offset)    "%c[window]+" offset "(%[here])"
-#define SEQUENCE_INPUT(window) [window] "i"(window)
-
-_Static_assert(CPU_BLOCK_PERCPU_OFFSET == 8, "as SEQUENCE_HERE has it");
+/* Restartable sequences: nothing to find, an operand is a member of this CPU's copy at once. */
+#define ARCH_PROBES                   1 /* arch/probe.h */
+#define ARCH_SEQUENCES                "arch/sequence_x86.h"
+#define SEQUENCE_HERE                 ""
+#define SEQUENCE_AT(offset)           "%%gs:%c[percpu]+" offset
+#define SEQUENCE_AT_INDEX             "%%gs:%c[percpu](,%[index],8)"
+#define SEQUENCE_CLOSED(offset)       "%c[closed]+" SEQUENCE_STRING(offset) "(%[top])"
+#define SEQUENCE_INPUT(percpu_)       [percpu] "i"(percpu_)
+#define SEQUENCE_MAGAZINE_INPUT(tops) SEQUENCE_INPUT(tops), [closed] "i"(&seq_closed)
 
 static ALWAYS_INLINE unsigned arch_cpu_id(void)
 {
-    return *(const __seg_gs uint32_t *)CPU_BLOCK_CPU;
+    return *(const __seg_gs uint32_t *)(uintptr_t)&cpu_identity.cpu;
 }
 
 static ALWAYS_INLINE uintptr_t arch_percpu_offset(void)
 {
-    return *(const __seg_gs uintptr_t *)CPU_BLOCK_PERCPU_OFFSET;
+    return *(const __seg_gs uintptr_t *)(uintptr_t)&cpu_identity.percpu_offset;
 }
 
 static ALWAYS_INLINE unsigned long arch_rflags(void)

@@ -1,6 +1,5 @@
 /*
- * What the port keeps for each CPU.  GS base points at the CPU's own block; the first three fields
- * are read through %gs by arch_inline.h.
+ * What the port keeps for each CPU.
  */
 #pragma once
 
@@ -27,9 +26,8 @@ enum cpu_state {
 
 /* Lock letters: [C] constant once the CPU runs, [A] atomic, [P] this CPU only. */
 struct cpu_block {
-    struct cpu_block *self;      /* [C] */
-    uintptr_t percpu_offset;     /* [C] arch_percpu_offset() */
-    uint32_t cpu;                /* [C] index, arch_cpu_id() */
+    uintptr_t percpu_offset;     /* [C] arch_percpu_offset() there */
+    uint32_t cpu;                /* [C] index, arch_cpu_id() there */
     uint32_t apic_id;            /* [C] */
     uintptr_t stacks;            /* [C] lowest address of its stack block (layout.h), 0: none yet */
     _Atomic uint32_t state;      /* [A] enum cpu_state; acq_rel */
@@ -45,10 +43,6 @@ struct cpu_block {
     struct tss tss;              /* [C] */
 } __attribute__((aligned(ARCH_LINE_BYTES)));
 
-_Static_assert(offsetof(struct cpu_block, self) == CPU_BLOCK_SELF, "%gs:0");
-_Static_assert(offsetof(struct cpu_block, percpu_offset) == CPU_BLOCK_PERCPU_OFFSET, "%gs:8");
-_Static_assert(offsetof(struct cpu_block, cpu) == CPU_BLOCK_CPU, "%gs:16");
-
 extern struct cpu_block cpu_blocks[ARCH_CPU_MAX];
 
 static inline bool cpu_is_online(const struct cpu_block *block)
@@ -58,5 +52,5 @@ static inline bool cpu_is_online(const struct cpu_block *block)
 
 static inline struct cpu_block *cpu_block_this(void)
 {
-    return *(struct cpu_block *const __seg_gs *)CPU_BLOCK_SELF;
+    return &cpu_blocks[arch_cpu_id()];
 }

@@ -76,7 +76,6 @@ void descriptors_load(struct cpu_block *block)
         stack_bounds(block->cpu, kind, &bottom, &top);
         block->tss.ist[kind] = top;
     }
-    block->self = block;
     block->tss.io_map_base = sizeof(block->tss);
     gdt_fill(block);
 
@@ -96,7 +95,9 @@ void descriptors_load(struct cpu_block *block)
                      : "m"(gdt_pointer), "i"(SELECTOR_CODE), "r"(SELECTOR_DATA), "r"(0),
                        "r"(SELECTOR_TSS), "m"(idt_pointer)
                      : "rax", "memory");
-    msr_write(MSR_GS_BASE, (uintptr_t)block); /* after the selector, which cleared it */
+    msr_write(MSR_GS_BASE, block->percpu_offset); /* after the selector, which cleared it */
+    *(struct cpu_identity *)((uintptr_t)&cpu_identity + block->percpu_offset) =
+        (struct cpu_identity){block->percpu_offset, block->cpu};
 }
 
 void cpu_protect(void)

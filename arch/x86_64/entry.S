@@ -15,11 +15,10 @@ arch_entry:
         movq    $boot_stacks + STACK_BLOCK_BYTES, %rsp
         xorl    %ebp, %ebp              /* ends a walk along frame pointers */
 
-        /* GS base = &cpu_blocks[0], all zero: CPU 0, whose percpu offset is 0. */
+        /* GS base 0: CPU 0, whose percpu variables stand in the image. */
         movl    $MSR_GS_BASE, %ecx
-        movq    $cpu_blocks, %rax
-        movq    %rax, %rdx
-        shrq    $32, %rdx
+        xorl    %eax, %eax
+        xorl    %edx, %edx
         wrmsr
 
         call    kernel_init             /* RDI is still info */

@@ -44,6 +44,7 @@ struct trampoline {
 extern const char trampoline_start[], trampoline_fields[], trampoline_end[];
 
 struct cpu_block cpu_blocks[ARCH_CPU_MAX];
+SECTION("percpu") struct cpu_identity cpu_identity;
 
 static uint64_t trampoline_page; /* physical; 0: none found; constant after arch_boot_cpu_init */
 static page_table trampoline_tables[LEVEL_ROOT]; /* map it at its physical address; [0] has it */

@@ -7,6 +7,7 @@
  * their second NMI may have come late.
  */
 #include "arch/x86_64/trap.h"
+#include "arch/probe.h"
 #include "arch/x86_64/cpu_block.h"
 #include "arch/x86_64/instr.h"
 #include "arch/x86_64/lapic.h"
@@ -32,6 +33,17 @@ static void trap_nmi(struct trap_frame *frame)
     lapic_destination_restore(destination);
 }
 
+/* A load that may fault (arch/probe.h) goes on at its landing. */
+static bool trap_lands(struct trap_frame *frame)
+{
+    bool is_memory = frame->vector == VECTOR_PAGE || frame->vector == VECTOR_PROTECTION;
+    uintptr_t landing = is_memory ? probe_landing(frame->rip) : 0;
+
+    if (landing != 0)
+        frame->rip = landing;
+    return landing != 0;
+}
+
 void trap_dispatch(struct trap_frame *frame)
 {
     if (frame->vector >= VECTOR_FIRST_IRQ) {
@@ -41,6 +53,8 @@ void trap_dispatch(struct trap_frame *frame)
         trap_nmi(frame);
     } else if (frame->vector == VECTOR_DEBUG && trap_on_step != NULL) {
         trap_on_step(frame);
+    } else if (trap_lands(frame)) {
+        return;
     } else {
         char text[TRAP_TEXT_BYTES];
 

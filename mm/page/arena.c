@@ -60,7 +60,7 @@ void page_arenas_init(size_t page_limit)
     }
 }
 
-void *page_arena_table(const char *what, size_t arena_bytes)
+void page_arena_table_at(const char *what, void *base, size_t arena_bytes)
 {
     struct arena_table *table = arenas.tables;
 
@@ -69,8 +69,16 @@ void *page_arena_table(const char *what, size_t arena_bytes)
     if (table == &arenas.tables[PAGE_ARENA_TABLES_MAX])
         port_panic("page heap: %s: PAGE_ARENA_TABLES_MAX (%u) is too small", what,
                    PAGE_ARENA_TABLES_MAX);
-    *table = (struct arena_table){arena_reserve(what, arenas.limit * arena_bytes), arena_bytes, 0};
-    return table->base;
+    CHECK(IS_ALIGNED((uintptr_t)base, PAGE_BYTES));
+    *table = (struct arena_table){base, arena_bytes, 0};
+}
+
+void *page_arena_table(const char *what, size_t arena_bytes)
+{
+    void *base = arena_reserve(what, arenas.limit * arena_bytes);
+
+    page_arena_table_at(what, base, arena_bytes);
+    return base;
 }
 
 size_t page_arena_limit(void)

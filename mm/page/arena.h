@@ -16,6 +16,8 @@
  *   context  between page_heap_init and page_heap_start
  */
 void *page_arena_table(const char *what, size_t arena_bytes);
+/* The same at an address, page-aligned, in what port_table_reserve gave. */
+void page_arena_table_at(const char *what, void *base, size_t arena_bytes);
 size_t page_arena_table_bytes(const void *table); /* what backs it, page tables included */
 
 size_t page_arena_limit(void); /* arenas that tables speak of */

@@ -1,24 +1,27 @@
 /*
- * kmem_caches: objects of one size in spans of their own, with their own central and magazines.
+ * kmem_caches: objects of one size in spans of their own, with their own central and magazines, or
+ * in those of kmalloc's size class where a cache shares.
  *
- * A cache is a page from the page heap.  Magazines come sixteen in a page, when the first of their
- * CPUs needs one, so CPUs that do not exist cost nothing; until then, and for as long as there is
- * no page to be had, a CPU's magazine is `cache_no_magazine`, empty and full at once, and its
- * slots come from central and go there one by one.  So a free never fails.
+ * A cache is a page from the page heap.  Its number in the CPUs' magazines is taken from a table;
+ * where all are taken the cache has no magazines, and its slots come from central and go there one
+ * by one.  A free never fails.
  *
- * With a constructor the object's bytes must stand as its user left them while the slot is free,
- * and the canary stands in a word of its own behind them:
+ * The fast path of a free asks three things by one comparison (mm/span/span.h): that the address is
+ * a slot's first byte, and that the span is this cache's, by its key.
  *
- *     | object, `bytes` rounded up to 8 | canary | padding to align |
+ * With a constructor the object's bytes must stand as its user left them while the slot is free, so
+ * the token stands in front of them:
  *
- * Locks: SLAB_CACHES for the list of caches, the central's for new magazines.
+ *     | token, padding to align | object, rounded up to align |
+ *
+ * Such a cache shows the fast paths the number of no magazine and a key that no span has, so both
+ * miss; behind them stands a second pair of sequences, which know the shift.
+ *
+ * Locks: SLAB_CACHES for the list of caches and their numbers.
  */
 #include "mm/slab/slab_impl.h"
 
-#define CACHE_MAGAZINES_PER_PAGE ((unsigned)(PAGE_BYTES / sizeof(struct magazine)))
-
 _Static_assert(sizeof(struct kmem_cache) <= PAGE_BYTES, "a cache is one page");
-_Static_assert(PORT_CPU_MAX % CACHE_MAGAZINES_PER_PAGE == 0, "whole pages of magazines");
 
 /* As kmalloc aligns: 8 bytes, 16 from 16 bytes up, powers of two naturally up to a page. */
 static size_t cache_natural_align(size_t bytes)
@@ -26,6 +29,21 @@ static size_t cache_natural_align(size_t bytes)
     if (is_pow2(bytes))
         return MIN(MAX(bytes, (size_t)8), (size_t)PAGE_BYTES);
     return bytes < 16 ? 8 : 16;
+}
+
+/* A number in the CPUs' magazines; 0: all are taken. */
+static unsigned cache_take_index(struct kmem_cache *cache)
+{
+    unsigned long irq = port_lock(&slab_caches.lock);
+    unsigned index = SIZE_CLASS_COUNT;
+
+    while (index < SLAB_INDEX_MAX &&
+           atomic_load_explicit(&slab_by_index[index], memory_order_relaxed) != NULL)
+        index++;
+    if (index < SLAB_INDEX_MAX)
+        atomic_store_explicit(&slab_by_index[index], &cache->own, memory_order_release);
+    port_unlock(&slab_caches.lock, irq);
+    return index < SLAB_INDEX_MAX ? index : 0;
 }
 
 static void cache_list_add(struct kmem_cache *cache)
@@ -52,94 +70,107 @@ static void cache_list_remove(struct kmem_cache *cache)
     port_unlock(&slab_caches.lock, irq);
 }
 
+/* ---- Create ---- */
+
+static bool cache_is_sound(const char *name, size_t bytes, size_t align, void (*ctor)(void *),
+                           unsigned flags)
+{
+    if (name == NULL || bytes - 1 >= KMALLOC_SMALL_MAX || (flags & ~KMEM_CACHE_FLAGS) != 0)
+        return false;
+    if (align != 0 && (!is_pow2(align) || align > PAGE_BYTES))
+        return false;
+    return (flags & KMEM_CACHE_SHARE) == 0 || (flags == KMEM_CACHE_SHARE && ctor == NULL);
+}
+
+/* The size class whose slots are as aligned as that. */
+static struct central *cache_shared_central(size_t bytes, size_t align)
+{
+    unsigned class = size_class_of(bytes);
+
+    while (align != 0 && !IS_ALIGNED(size_class_layout[class].slot_bytes, align))
+        class ++;
+    return &slab_centrals[class];
+}
+
+static void cache_init_own(struct kmem_cache *cache, size_t bytes, size_t align,
+                           void (*ctor)(void *), unsigned flags)
+{
+    if (align == 0)
+        align = ctor == NULL ? cache_natural_align(bytes) : bytes < 16 ? 8 : 16;
+    align = MAX(align, sizeof(uint64_t));
+
+    unsigned shift = ctor == NULL ? 0 : (unsigned)align;
+    struct slot_layout layout = slot_layout_of(ALIGN_UP(bytes, align) + shift);
+    unsigned index = cache_take_index(cache);
+    struct central *central = &cache->own;
+
+    central_init(central, cache->name, SPAN_CLASS_CACHE, index, &layout);
+    central->ctor = ctor;
+    central->object_shift = shift;
+    central->object_bytes = ctor == NULL ? layout.slot_bytes : (uint32_t)bytes;
+    if (flags & KMEM_CACHE_DMA32)
+        central->limit = 4ul << 30;
+    if (flags & KMEM_CACHE_DMA)
+        central->limit = MM_DMA_BYTES;
+    cache->central = central;
+    cache->key = CACHE_NO_KEY;
+    if (ctor == NULL && index != 0) {
+        cache->key = central->owner.key;
+        cache->index = index;
+    }
+}
+
 struct kmem_cache *kmem_cache_create(const char *name, size_t bytes, size_t align,
                                      void (*ctor)(void *), unsigned flags)
 {
-    if (name == NULL || bytes - 1 >= KMALLOC_SMALL_MAX || flags != 0)
-        return NULL;
-    if (align != 0 && (!is_pow2(align) || align > PAGE_BYTES))
+    if (!cache_is_sound(name, bytes, align, ctor, flags))
         return NULL;
 
     struct kmem_cache *cache = page_alloc(1, PAGE_ZERO);
 
     if (cache == NULL)
         return NULL;
-
-    size_t canary_offset = ctor == NULL ? 0 : ALIGN_UP(bytes, sizeof(uint64_t));
-    size_t used = MAX(bytes, canary_offset + sizeof(uint64_t));
-    size_t slot_align = MAX(align != 0 ? align : cache_natural_align(bytes), sizeof(uint64_t));
-    struct slot_layout layout = slot_layout_of(ALIGN_UP(used, slot_align));
-
-    central_init(&cache->central, name, SPAN_CLASS_CACHE, &layout);
-    cache->central.ctor = ctor;
-    cache->central.canary_offset = (uint32_t)canary_offset;
-    cache->central.object_bytes = ctor == NULL ? layout.slot_bytes : (uint32_t)bytes;
-    for (unsigned cpu = 0; cpu < PORT_CPU_MAX; cpu++)
-        atomic_init(&cache->magazines[cpu], (struct magazine *)&cache_no_magazine);
+    cache->name = name;
+    if (flags & KMEM_CACHE_SHARE) {
+        cache->central = cache_shared_central(bytes, align);
+        cache->index = cache->central->owner.index;
+        cache->key = CACHE_NO_KEY;
+    } else {
+        cache_init_own(cache, bytes, align, ctor, flags);
+    }
     cache_list_add(cache);
     return cache;
 }
 
-/* Give this CPU and its neighbours magazines, if it has none and there is memory. */
-static void cache_add_magazines(struct kmem_cache *cache)
+/* ---- Alloc ---- */
+
+/* Where the token stands in front of the object. */
+static PORT_RESTARTABLE void *cache_alloc_shifted(const struct central *central)
 {
-    unsigned first = ALIGN_DOWN(port_cpu_id(), CACHE_MAGAZINES_PER_PAGE);
-    struct magazine *page;
+    void *slot;
 
-    if (atomic_load_explicit(&cache->magazines[first], memory_order_acquire) != &cache_no_magazine)
-        return;
-    page = page_alloc(1, PAGE_ZERO);
-    if (page == NULL)
-        return;
-
-    unsigned long irq = port_lock(&cache->central.lock);
-    bool is_first =
-        atomic_load_explicit(&cache->magazines[first], memory_order_relaxed) == &cache_no_magazine;
-
-    if (is_first) {
-        cache->magazine_pages++;
-        for (unsigned i = 0; i < CACHE_MAGAZINES_PER_PAGE; i++)
-            atomic_store_explicit(&cache->magazines[first + i], &page[i], memory_order_release);
-    }
-    port_unlock(&cache->central.lock, irq);
-    if (!is_first)
-        page_free(page, 1);
-}
-
-/* ---- Alloc and free ---- */
-
-static ALWAYS_INLINE struct magazine *cache_magazine(struct kmem_cache *cache)
-{
-    return atomic_load_explicit(&cache->magazines[port_cpu_id()], memory_order_acquire);
+    if (LIKELY(port_magazine_pop(slab_cpu, central->owner.index, &slot)))
+        return (char *)slot + central->object_shift;
+    slot = slab_alloc_slow((struct central *)central);
+    return slot != NULL ? (char *)slot + central->object_shift : NULL;
 }
 
 static NOINLINE void *cache_alloc_slow(struct kmem_cache *cache)
 {
-    cache_add_magazines(cache);
-    return slab_alloc_slow(&cache->central);
+    return cache->central->object_shift != 0 ? cache_alloc_shifted(cache->central)
+                                             : slab_alloc_slow(cache->central);
 }
 
-void *kmem_cache_alloc(struct kmem_cache *cache)
+PORT_RESTARTABLE void *kmem_cache_alloc(struct kmem_cache *cache)
 {
-    unsigned long irq = port_irq_save();
-    void *slot = magazine_pop(cache_magazine(cache), cache->central.canary_offset);
+    void *slot;
 
-    port_irq_restore(irq);
-    return LIKELY(slot != NULL) ? slot : cache_alloc_slow(cache);
+    if (LIKELY(port_magazine_pop(slab_cpu, cache->index, &slot)))
+        return slot;
+    return cache_alloc_slow(cache);
 }
 
-static NOINLINE void cache_free_slow(struct kmem_cache *cache, void *object)
-{
-    if (object == NULL)
-        return;
-
-    const struct span *span = slab_live_span("kmem_cache_free", object, SLAB_DOUBLE_FREE);
-
-    if (span->owner != &cache->central)
-        slab_misuse("kmem_cache_free", object, SLAB_WRONG_CACHE);
-    cache_add_magazines(cache);
-    slab_free_slow(&cache->central, object);
-}
+/* ---- Free ---- */
 
 /* Not by way of cache_free_slow: what it looks at might have changed meanwhile. */
 static COLD void cache_free_double(void *object)
@@ -147,54 +178,142 @@ static COLD void cache_free_double(void *object)
     slab_misuse("kmem_cache_free", object, SLAB_DOUBLE_FREE);
 }
 
-void kmem_cache_free(struct kmem_cache *cache, void *object)
+/* A slot that the fast path has found to be one in use; its token may be there by now. */
+static NOINLINE void cache_free_full(struct kmem_cache *cache, void *slot)
 {
-    uint64_t entry = span_entry(object);
+    slab_free_slow(cache->central, slot);
+}
 
-    if (UNLIKELY(span_entry_class(entry) != SPAN_CLASS_CACHE))
-        return cache_free_slow(cache, object);
+/* The free itself, of what is a slot's first byte. */
+static ALWAYS_INLINE void cache_free_slot(struct kmem_cache *cache, uintptr_t index, void *slot)
+{
+    uint64_t token = seq_token(slot);
 
-    const struct span *span = span_entry_span(entry);
+    if (UNLIKELY(*(uint64_t *)slot == token))
+        return cache_free_double(slot);
+    if (UNLIKELY(!port_magazine_push(slab_cpu, index, slot, token)))
+        cache_free_full(cache, slot);
+}
 
-    if (UNLIKELY(span->owner != &cache->central ||
-                 !span_product_is_slot(span, span_slot_product(span, object))))
-        return cache_free_slow(cache, object);
+/* Where the token stands in front of the object, or the cache shares, or the object is not its. */
+static PORT_RESTARTABLE NOINLINE void cache_free_other(struct kmem_cache *cache, void *object)
+{
+    const struct central *central = cache->central;
+    void *slot = slab_slot_of(central, object);
+    const struct span *span = span_of(slot);
 
-    size_t canary_offset = cache->central.canary_offset;
-    unsigned long irq = port_irq_save();
-    bool is_free = slab_has_canary(object, canary_offset);
-    bool is_done = !is_free && magazine_push(cache_magazine(cache), object, canary_offset);
+    if (span != NULL && span->owner == &central->owner &&
+        span_is_slot(span, slot, central->owner.key))
+        return cache_free_slot(cache, central->owner.index, slot);
+    if (object == NULL)
+        return;
+    (void)slab_live_span("kmem_cache_free", object, SLAB_DOUBLE_FREE);
+    slab_misuse("kmem_cache_free", object, SLAB_WRONG_CACHE);
+}
 
-    port_irq_restore(irq);
-    if (UNLIKELY(!is_done))
-        is_free ? cache_free_double(object) : cache_free_slow(cache, object);
+PORT_RESTARTABLE void kmem_cache_free(struct kmem_cache *cache, void *object)
+{
+    const struct span *span;
+
+    if (UNLIKELY(!span_near(object, &span) || !span_is_slot(span, object, cache->key)))
+        return cache_free_other(cache, object);
+    cache_free_slot(cache, cache->index, object);
+}
+
+/* ---- Many at once ---- */
+
+size_t kmem_cache_alloc_bulk(struct kmem_cache *cache, size_t n, void **out)
+{
+    size_t done = 0;
+
+    while (done < n && (out[done] = kmem_cache_alloc(cache)) != NULL)
+        done++;
+    return done;
+}
+
+void kmem_cache_free_bulk(struct kmem_cache *cache, size_t n, void **objects)
+{
+    for (size_t i = 0; i < n; i++)
+        kmem_cache_free(cache, objects[i]);
+}
+
+/* ---- Objects held ready ---- */
+
+struct kmem_prefill {
+    struct kmem_cache *cache; /* [C] */
+    size_t left;              /* [L] the holder's: objects not taken yet */
+    void *objects[];
+};
+
+struct kmem_prefill *kmem_cache_prefill(struct kmem_cache *cache, size_t n)
+{
+    size_t bytes;
+
+    if (__builtin_mul_overflow(n, sizeof(void *), &bytes) ||
+        __builtin_add_overflow(bytes, sizeof(struct kmem_prefill), &bytes))
+        return NULL;
+
+    struct kmem_prefill *prefill = kmalloc(bytes);
+
+    if (prefill == NULL)
+        return NULL;
+    prefill->cache = cache;
+    prefill->left = kmem_cache_alloc_bulk(cache, n, prefill->objects);
+    if (prefill->left == n)
+        return prefill;
+    kmem_prefill_release(prefill);
+    return NULL;
+}
+
+void *kmem_prefill_take(struct kmem_prefill *prefill)
+{
+    return prefill->left > 0 ? prefill->objects[--prefill->left] : NULL;
+}
+
+size_t kmem_prefill_left(const struct kmem_prefill *prefill)
+{
+    return prefill->left;
+}
+
+void kmem_prefill_release(struct kmem_prefill *prefill)
+{
+    if (prefill == NULL)
+        return;
+    kmem_cache_free_bulk(prefill->cache, prefill->left, prefill->objects);
+    kfree(prefill);
 }
 
 /* ---- Destroy ---- */
 
 static void cache_drain_this_cpu(void *cache)
 {
-    slab_drain_magazine(&((struct kmem_cache *)cache)->central);
+    magazine_drain(((struct kmem_cache *)cache)->central);
 }
 
+static void cache_drain(struct kmem_cache *cache)
+{
+    port_call_all(cache_drain_this_cpu, cache);
+    central_trim_depot(cache->central, SIZE_MAX);
+    central_trim(cache->central);
+}
+
+/* Off the list first: who walks it may have slots of the cache in hand until then. */
 void kmem_cache_destroy(struct kmem_cache *cache)
 {
     if (cache == NULL)
         return;
-    port_call_all(cache_drain_this_cpu, cache);
-    central_trim(&cache->central);
-
-    size_t live =
-        cache->central.span_count * cache->central.layout.slot_count - cache->central.free_slots;
-
-    if (live != 0)
-        slab_misuse_destroy(&cache->central, live);
     cache_list_remove(cache);
-    for (unsigned cpu = 0; cpu < PORT_CPU_MAX; cpu += CACHE_MAGAZINES_PER_PAGE) {
-        struct magazine *page = atomic_load_explicit(&cache->magazines[cpu], memory_order_relaxed);
+    if (cache->central == &cache->own) {
+        cache_drain(cache);
 
-        if (page != &cache_no_magazine)
-            page_free(page, 1);
+        struct central_sums sums = central_sums(cache->central);
+        size_t live = sums.spans * cache->own.owner.layout.slot_count - sums.free_slots;
+
+        if (live != 0)
+            slab_misuse_destroy(cache->central, live);
+        if (cache->own.owner.index != 0)
+            atomic_store_explicit(&slab_by_index[cache->own.owner.index], NULL,
+                                  memory_order_release);
     }
     page_free(cache, 1);
 }

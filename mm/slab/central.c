@@ -3,27 +3,58 @@
 #include "mm/slab/slab_impl.h"
 
 /* A magazine holds about so many bytes, and at least two slots. */
-#define CENTRAL_MAGAZINE_BYTES 8192u
+#define CENTRAL_MAGAZINE_BYTES 32768u
+/* Of caches without a number; what they free is told apart by its owner. */
+#define CENTRAL_NUMBERLESS_KEY (0xfffeull * SPAN_KEY_UNIT)
 
+#define CENTRAL_MAGAZINE_FIRST 8u /* of these to begin with, one part of so many */
+
+#define CENTRAL_WAITS 32u /* for one shard's lock, after which there shall be more */
+
+PORT_STAT(slab, shards_doubled);
 PORT_STAT(slab, spans_made);
 PORT_STAT(slab, spans_returned);
 
-void central_init(struct central *central, const char *name, unsigned span_class,
+void central_init(struct central *central, const char *name, unsigned span_class, unsigned index,
                   const struct slot_layout *layout)
 {
-    uint32_t limit = CENTRAL_MAGAZINE_BYTES / layout->slot_bytes;
+    uint32_t most = MIN(MAX(CENTRAL_MAGAZINE_BYTES / layout->slot_bytes, 2u), MAGAZINE_SLOTS);
 
-    central->lock = (port_lock_t)PORT_LOCK_INIT(CENTRAL);
+    central->owner = (struct span_owner){
+        .layout = *layout,
+        .key = span_class != SPAN_CLASS_CACHE ? 0
+               : index != 0                   ? index * SPAN_KEY_UNIT
+                                              : CENTRAL_NUMBERLESS_KEY,
+        .index = (uint16_t)index,
+        .span_class = (uint8_t)span_class,
+    };
     central->name = name;
-    central->layout = *layout;
     central->object_bytes = layout->slot_bytes;
-    central->magazine_limit = (uint16_t)MIN(MAX(limit, 2u), MAGAZINE_SLOTS);
-    central->span_class = (uint8_t)span_class;
+    if (index != 0) {
+        central->magazine_max = (uint8_t)most;
+        central->magazine_min = (uint8_t)MAX(most / CENTRAL_MAGAZINE_FIRST, 2u);
+    }
+    for (unsigned i = 0; i < CENTRAL_SHARDS; i++)
+        central->shards[i].lock = (port_lock_t)PORT_LOCK_INIT(CENTRAL);
+}
+
+unsigned central_shard_here(struct central *central)
+{
+    unsigned mask = atomic_load_explicit(&central->shard_mask, memory_order_relaxed);
+    unsigned shard = port_cpu_id() & mask;
+
+    if (UNLIKELY(port_lock_waits(&central->shards[shard].lock) > CENTRAL_WAITS << mask) &&
+        mask < CENTRAL_SHARDS - 1) {
+        port_stat_inc(slab, shards_doubled);
+        atomic_compare_exchange_strong_explicit(&central->shard_mask, &mask, 2 * mask + 1,
+                                                memory_order_relaxed, memory_order_relaxed);
+    }
+    return shard;
 }
 
 /* ---- Lists ---- */
 
-static unsigned central_list_for(const struct span *span)
+unsigned central_list_for(const struct span *span)
 {
     if (span->free_count == 0)
         return CENTRAL_FULL;
@@ -32,11 +63,11 @@ static unsigned central_list_for(const struct span *span)
     return CENTRAL_FULLEST + span->free_count * 4u / span_slot_count(span);
 }
 
-static void central_list_add(struct central *central, struct span *span)
+static void central_list_add(struct central_shard *shard, struct span *span)
 {
-    struct span **head = &central->lists[central_list_for(span)];
+    struct span **head = &shard->lists[central_list_for(span)];
 
-    span->list = (uint8_t)(head - central->lists);
+    span->list = (uint8_t)(head - shard->lists);
     span->prev = NULL;
     span->next = *head;
     if (*head != NULL)
@@ -44,192 +75,186 @@ static void central_list_add(struct central *central, struct span *span)
     *head = span;
 }
 
-static void central_list_remove(struct central *central, struct span *span)
+static void central_list_remove(struct central_shard *shard, struct span *span)
 {
     if (span->prev != NULL)
         span->prev->next = span->next;
     else
-        central->lists[span->list] = span->next;
+        shard->lists[span->list] = span->next;
     if (span->next != NULL)
         span->next->prev = span->prev;
 }
 
 /* After a change of free_count. */
-static void central_relist(struct central *central, struct span *span)
+static void central_relist(struct central_shard *shard, struct span *span)
 {
     if (central_list_for(span) == span->list)
         return;
-    central_list_remove(central, span);
-    central_list_add(central, span);
-}
-
-/* Take an empty span off; it goes to central_retire when the lock is released. */
-static void central_unlink(struct central *central, struct span *span)
-{
-    central_list_remove(central, span);
-    central->span_count--;
-    central->free_slots -= span_slot_count(span);
+    central_list_remove(shard, span);
+    central_list_add(shard, span);
 }
 
 /* ---- Slots out ---- */
 
-unsigned central_take(struct central *central, unsigned n, void **out)
+unsigned central_take(struct central *central, unsigned shard_number, unsigned n, void **out)
 {
+    struct central_shard *shard = &central->shards[shard_number];
     unsigned taken = 0;
-    unsigned long irq = port_lock(&central->lock);
+    unsigned long irq = port_lock(&shard->lock);
 
     for (unsigned list = CENTRAL_FULLEST; list < CENTRAL_LISTS; list++) {
-        while (taken < n && central->lists[list] != NULL) {
-            struct span *span = central->lists[list];
+        while (taken < n && shard->lists[list] != NULL) {
+            struct span *span = shard->lists[list];
 
-            taken += span_take_slots(span, n - taken, out + taken);
-            central_relist(central, span);
+            taken +=
+                span_take_slots(span, slab_random(span_slot_count(span)), n - taken, out + taken);
+            central_relist(shard, span);
         }
     }
-    central->free_slots -= taken;
-    port_unlock(&central->lock, irq);
+    shard->free_slots -= taken;
+    port_unlock(&shard->lock, irq);
+    if (taken > 0) {
+        atomic_fetch_add_explicit(&central->taken, taken, memory_order_relaxed);
+        slab_shuffle(taken, out);
+    }
     return taken;
 }
 
-bool central_grow(struct central *central)
+bool central_grow(struct central *central, unsigned shard_number)
 {
-    struct span *span = span_create_slots(&central->layout, central->span_class, central);
+    struct central_shard *shard = &central->shards[shard_number];
+    struct span *span = span_create_slots(&central->owner, 0, central->limit);
 
     if (span == NULL)
         return false;
+    span->shard = (uint8_t)shard_number;
     for (unsigned i = 0; i < span_slot_count(span); i++) {
-        void *slot = span_slot(span, i);
+        char *slot = span_slot(span, i);
 
         if (central->ctor != NULL)
-            central->ctor(slot);
-        *slab_canary(slot, central->canary_offset) = slab_canary_value(slot);
+            central->ctor(slot + central->object_shift);
+        slab_set_token(slot);
     }
 
-    unsigned long irq = port_lock(&central->lock);
+    unsigned long irq = port_lock(&shard->lock);
 
-    central_list_add(central, span);
-    central->span_count++;
-    central->free_slots += span_slot_count(span);
+    central_list_add(shard, span);
+    shard->span_count++;
+    shard->free_slots += span_slot_count(span);
     port_stat_inc(slab, spans_made);
-    port_unlock(&central->lock, irq);
+    port_unlock(&shard->lock, irq);
     return true;
 }
 
 /* ---- Slots in ---- */
 
-/* Consume the canaries of an empty span that is on no list, and give its pages back. */
-static void central_retire(struct central *central, struct span *span)
-{
-    for (unsigned i = 0; i < span_slot_count(span); i++) {
-        void *slot = span_slot(span, i);
-
-        if (!slab_has_canary(slot, central->canary_offset))
-            slab_misuse("slab", slot, SLAB_CORRUPT);
-        *slab_canary(slot, central->canary_offset) = 0;
-    }
-    CHECK(span_destroy(span));
-    port_stat_inc(slab, spans_returned);
-}
-
-static void central_retire_list(struct central *central, struct span *span)
+/* Consume the tokens of empty spans that are on no list, and give their pages back. */
+static void central_retire(struct span *span)
 {
     while (span != NULL) {
         struct span *next = span->next;
 
-        central_retire(central, span);
+        for (unsigned i = 0; i < span_slot_count(span); i++) {
+            void *slot = span_slot(span, i);
+
+            if (!slab_has_token(slot))
+                slab_misuse("slab", slot, SLAB_CORRUPT);
+            slab_clear_token(slot);
+        }
+        CHECK(span_destroy(span));
+        port_stat_inc(slab, spans_returned);
         span = next;
     }
 }
 
 /*
- * Mark a slot free.  Returns its span; NULL: the slot is none of ours, not a slot, free already, or
- * without canary.
+ * A span of the shard has got a slot back.  True: it is empty and another is, so it has been taken
+ * off and shall be retired.
  */
-static struct span *central_give_slot(struct central *central, void *slot)
+static bool central_settle(struct central_shard *shard, struct span *span)
+{
+    if (span->free_count < span_slot_count(span) || shard->lists[CENTRAL_EMPTY] == NULL) {
+        central_relist(shard, span);
+        return false;
+    }
+    central_list_remove(shard, span);
+    shard->span_count--;
+    shard->free_slots -= span_slot_count(span);
+    return true;
+}
+
+/* The span of a slot that may be given to `central`; reports and panics on anything else. */
+static struct span *central_span(const struct central *central, void *slot)
 {
     struct span *span = span_of(slot);
 
-    if (span == NULL || span->owner != central)
-        return NULL;
-
-    uint64_t product = span_slot_product(span, slot);
-
-    if (!span_product_is_slot(span, product) || !slab_has_canary(slot, central->canary_offset) ||
-        !span_give_slot(span, (unsigned)(product >> 32)))
-        return NULL;
-    central->free_slots++;
+    if (span == NULL || span->owner != &central->owner ||
+        !span_is_slot(span, slot, central->owner.key) || !slab_has_token(slot))
+        slab_misuse("slab", slot, SLAB_CORRUPT);
     return span;
 }
 
-void central_give(struct central *central, unsigned n, void *const *slots)
+/* Give slots that all belong to one shard. */
+static void central_give_shard(struct central_shard *shard, unsigned n, void *const *slots)
 {
-    struct span *retired = NULL, *span;
+    struct span *retired = NULL;
     unsigned given = 0;
-    unsigned long irq = port_lock(&central->lock);
+    unsigned long irq = port_lock(&shard->lock);
 
-    for (; given < n && (span = central_give_slot(central, slots[given])) != NULL; given++) {
-        if (span->free_count < span_slot_count(span) || central->lists[CENTRAL_EMPTY] == NULL) {
-            central_relist(central, span);
-            continue;
+    for (; given < n; given++) {
+        struct span *span = span_of(slots[given]);
+
+        if (!span_give_slot(span, span_slot_index(span, slots[given])))
+            break;
+        shard->free_slots++;
+        if (central_settle(shard, span)) {
+            span->next = retired;
+            retired = span;
         }
-        central_unlink(central, span);
-        span->next = retired;
-        retired = span;
     }
-    port_unlock(&central->lock, irq);
-
+    port_unlock(&shard->lock, irq);
     if (given < n)
         slab_misuse("slab", slots[given], SLAB_CORRUPT);
-    central_retire_list(central, retired);
+    central_retire(retired);
+}
+
+/* Each shard's lock is taken once.  While a slot is not given, its span stays. */
+void central_give(struct central *central, unsigned n, void *const *slots)
+{
+    uint8_t shards[MAGAZINE_SLOTS];
+    unsigned waiting = 0;
+
+    CHECK(n <= MAGAZINE_SLOTS);
+    for (unsigned i = 0; i < n; i++) {
+        shards[i] = central_span(central, slots[i])->shard;
+        waiting |= 1u << shards[i];
+    }
+    atomic_fetch_add_explicit(&central->given, n, memory_order_relaxed);
+    for (; waiting != 0; waiting &= waiting - 1) {
+        unsigned shard = (unsigned)__builtin_ctz(waiting), count = 0;
+        void *own[MAGAZINE_SLOTS];
+
+        for (unsigned i = 0; i < n; i++) {
+            if (shards[i] == shard)
+                own[count++] = slots[i];
+        }
+        central_give_shard(&central->shards[shard], count, own);
+    }
 }
 
 void central_trim(struct central *central)
 {
-    unsigned long irq = port_lock(&central->lock);
-    struct span *empty = central->lists[CENTRAL_EMPTY];
+    for (unsigned i = 0; i < CENTRAL_SHARDS; i++) {
+        struct central_shard *shard = &central->shards[i];
+        unsigned long irq = port_lock(&shard->lock);
+        struct span *empty = shard->lists[CENTRAL_EMPTY];
 
-    for (struct span *span = empty; span != NULL; span = span->next) {
-        central->span_count--;
-        central->free_slots -= span_slot_count(span);
-    }
-    central->lists[CENTRAL_EMPTY] = NULL;
-    port_unlock(&central->lock, irq);
-    central_retire_list(central, empty);
-}
-
-/* ---- Checks ---- */
-
-static void central_require(bool holds, const struct central *central, const char *invariant)
-{
-    if (!holds)
-        port_panic("central_check: %s broken in %s", invariant, central->name);
-}
-
-static void central_check_span(const struct central *central, const struct span *span,
-                               unsigned list)
-{
-    central_require(span->owner == central && span->list == list, central, "C1");
-    central_require(central_list_for(span) == list, central, "C2");
-    span_check(span);
-    for (unsigned i = 0; i < span_slot_count(span); i++)
-        central_require(!span_slot_is_free(span, i) ||
-                            slab_has_canary(span_slot(span, i), central->canary_offset),
-                        central, "C4");
-}
-
-void central_check(struct central *central)
-{
-    size_t spans = 0, free_slots = 0;
-    unsigned long irq = port_lock(&central->lock);
-
-    for (unsigned list = 0; list < CENTRAL_LISTS; list++) {
-        for (struct span *span = central->lists[list]; span != NULL; span = span->next) {
-            central_check_span(central, span, list);
-            spans++;
-            free_slots += span->free_count;
+        for (struct span *span = empty; span != NULL; span = span->next) {
+            shard->span_count--;
+            shard->free_slots -= span_slot_count(span);
         }
+        shard->lists[CENTRAL_EMPTY] = NULL;
+        port_unlock(&shard->lock, irq);
+        central_retire(empty);
     }
-    central_require(spans == central->span_count && free_slots == central->free_slots, central,
-                    "C3");
-    port_unlock(&central->lock, irq);
 }

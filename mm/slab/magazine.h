@@ -1,14 +1,20 @@
 /*
- * Magazines: this CPU's free slots of one span class, and the fast path of every allocation and
- * free.  Interrupts are off around each use, so nothing here is atomic.
+ * Magazines: a CPU's free slots, and the fast path of every allocation and free.
  *
- * All zero is a valid magazine, empty and full at once (limit 0): the first use of either kind goes
- * the slow way, which sets the limit.  No fast path asks whether a magazine has been set up.
+ * A CPU has, for each size class and each kmem_cache, a loaded magazine of which slots are taken
+ * and to which they are given, and a spare one that is empty or full.  Where the loaded one runs
+ * empty or full, the two change places; where that does not help, a whole magazine is exchanged with
+ * the depot of the class (central.h).  So between two visits to the depot there is at least a
+ * magazine's worth of operations, whatever their order.
  *
- * The canary.  A free slot holds, in its first word (behind the object where a kmem_cache has a
- * constructor), its own address XOR a secret of this boot.  It is a token, and that is how a double
- * free is found (the bitmaps of spans say the same at less haste, and are compared with it on every
- * flush):
+ * What a magazine is, and how slots go in and out by a restartable sequence, is
+ * kernel/base/seq_magazine.h.  `tops` is all that the fast paths look at.  A top of 0 stands for
+ * no magazine, and every operation on it takes the slow way: so it is before first use, where there
+ * is no memory for a magazine, and for what shall always go the slow way.  No fast path asks.
+ *
+ * The token.  A free slot holds a token in its first word, which tells it from all others, and
+ * that is how a double free is found (the bitmaps of spans say the same at less haste, and are
+ * compared with it on every flush):
  *
  *   - a token is made in two places only: for all slots of a new span, and by a free;
  *   - it is consumed in two: when the slot is handed out, which panics if it is not there, and when
@@ -20,93 +26,102 @@
  * still there is reported at once.  If a write after the first free has destroyed it, the second
  * free makes a new one and there are two references to one token: the first to be handed out
  * consumes it, the second panics ("written after free, or freed twice") there, or when it is
- * flushed to its span, before it has become anybody's object.  A live object that holds its own
- * token by chance (2^-64) would be taken for free; a right program never sees one to copy, since
- * handing out overwrites it.
+ * flushed to its span, before it has become anybody's object.  The same holds for two flows that
+ * free one object so close together that both look before either writes.  A live object that holds
+ * its own token by chance would be taken for free; a token is no value that a program computes.
  *
  * What no scheme without an atomic instruction in the fast path can order is two CPUs in the few
  * instructions between comparing and writing at the same moment, twice: freeing one object both,
  * then both handing it out.  The flush of the second reference finds that one: the bit in the
  * span's bitmap is set already, or the token is missing.
+ *
+ * Capacity.  A CPU's magazines of a class begin small.  Each visit to the depot doubles their
+ * capacity, up to the class's (some 32 KiB), as long as all that this CPU's magazines may hold
+ * stays in a budget; then a class that has not missed of late is drained and begins anew.
+ *
+ * Source: Bonwick, Adams, "Magazines and Vmem", USENIX 2001.
  */
 #pragma once
 
 #include "mm/port.h"
 #include "mm/span/span.h"
 
-#define MAGAZINE_SLOTS 30u
+#define SLAB_INDEX_MAX 512u /* classes and caches that can have magazines; 0: none */
+#define SLAB_EMPTIES   8u   /* empty magazines that a CPU keeps for its next need */
+#define MAGAZINE_SLOTS SEQ_MAGAZINE_SLOTS
 
-struct magazine {
-    uint32_t count;              /* [P] slots in it */
-    uint32_t limit;              /* [P] slots that it may hold; 0 until its first slow path */
-    uint64_t allocs;             /* [P] objects handed out here since start */
-    void *slots[MAGAZINE_SLOTS]; /* [P] [0 .. count) are free slots; the last goes out first */
-};
+/*
+ * A magazine by its address and, in the lower byte, how many slots it holds: they are its last
+ * words.  0: none.
+ */
+typedef uintptr_t magazine_t;
 
-_Static_assert(sizeof(struct magazine) == 256, "four lines, found by a shift");
-
-/* One CPU's magazines of the size classes, by class; [0] is not used. */
 struct slab_cpu {
-    struct magazine magazines[SIZE_CLASS_COUNT];
+    uintptr_t tops[SLAB_INDEX_MAX];    /* [P] of the loaded magazine; 0: none */
+    magazine_t spares[SLAB_INDEX_MAX]; /* [P] */
+    uint8_t capacity[SLAB_INDEX_MAX];  /* [P] slots, for the next magazine to be filled */
+    uint8_t room[SLAB_INDEX_MAX];      /* [P] slots that the loaded one may hold */
+    bool missed[SLAB_INDEX_MAX];       /* [P] since the hand came past */
+    unsigned hand;                     /* [P] where the search for capacity goes on */
+    size_t capacity_bytes;             /* [P] what two magazines of each may hold */
+    size_t visits;                     /* [P] of the depot, so far */
+    unsigned empty_count;              /* [P] */
+    void *empties[SLAB_EMPTIES];       /* [P] struct seq_magazine */
 };
 
 extern PORT_PERCPU(struct slab_cpu, slab_cpu);
-extern uint64_t slab_secret; /* [C] after slab_init */
 
-/* Where the canary of a slot stands. */
-static inline uint64_t *slab_canary(void *slot, size_t canary_offset)
+/* ---- Tokens ---- */
+
+static inline bool slab_has_token(const void *slot)
 {
-    return (uint64_t *)((char *)slot + canary_offset);
+    return *(const uint64_t *)slot == seq_token(slot);
 }
 
-static inline uint64_t slab_canary_value(const void *slot)
+static inline void slab_set_token(void *slot)
 {
-    return (uintptr_t)slot ^ slab_secret;
+    *(uint64_t *)slot = seq_token(slot);
 }
 
-static inline bool slab_has_canary(void *slot, size_t canary_offset)
+static inline void slab_clear_token(void *slot)
 {
-    return *slab_canary(slot, canary_offset) == slab_canary_value(slot);
+    *(uint64_t *)slot = 0;
 }
 
-/* ---- The fast path.  Interrupts off. ---- */
+/* ---- Magazines ---- */
 
-/* This CPU's magazine of a size class. */
-static ALWAYS_INLINE struct magazine *magazine_of_class(unsigned class)
+static inline struct seq_magazine *magazine_block(magazine_t magazine)
 {
-    struct magazine *magazine = &port_this_cpu(slab_cpu)->magazines[class];
-
-    __asm__("" : "+r"(magazine)); /* compute it once: gcc 12 does so anew for each field */
-    return magazine;
+    return (struct seq_magazine *)ALIGN_DOWN(magazine, sizeof(struct seq_magazine));
 }
 
-/* Hand out the slot that was freed last; NULL: none, or its canary is gone; take the slow path. */
-static ALWAYS_INLINE void *magazine_pop(struct magazine *magazine, size_t canary_offset)
+static inline unsigned magazine_count(magazine_t magazine)
 {
-    uint32_t count = magazine->count;
-
-    if (UNLIKELY(count == 0))
-        return NULL;
-
-    void *slot = magazine->slots[count - 1];
-
-    if (UNLIKELY(!slab_has_canary(slot, canary_offset)))
-        return NULL;
-    magazine->count = count - 1;
-    magazine->allocs++;
-    *slab_canary(slot, canary_offset) = 0;
-    return slot;
+    return magazine % sizeof(struct seq_magazine);
 }
 
-/* Take a slot that is in use; false: full, take the slow path. */
-static ALWAYS_INLINE bool magazine_push(struct magazine *magazine, void *slot, size_t canary_offset)
+/* Its slots: magazine_count() words. */
+static inline void **magazine_slots(magazine_t magazine)
 {
-    uint32_t count = magazine->count;
+    return &magazine_block(magazine)->words[SEQ_MAGAZINE_WORDS - magazine_count(magazine)];
+}
 
-    if (UNLIKELY(count >= magazine->limit))
-        return false;
-    *slab_canary(slot, canary_offset) = slab_canary_value(slot);
-    magazine->slots[count] = slot;
-    magazine->count = count + 1;
-    return true;
+/* Of a loaded magazine, whose top is not 0. */
+static inline struct seq_magazine *magazine_of_top(uintptr_t top)
+{
+    return (struct seq_magazine *)ALIGN_DOWN((uintptr_t)seq_top_word(top),
+                                             sizeof(struct seq_magazine));
+}
+
+/* How many slots stand in the loaded magazine; another CPU's: about. */
+static inline __attribute__((no_sanitize("thread"))) unsigned magazine_loaded(uintptr_t top)
+{
+    void *const *word = seq_top_word(top);
+    unsigned count = 0;
+
+    while (count < MAGAZINE_SLOTS && *word != &seq_nothing) {
+        word--;
+        count++;
+    }
+    return count;
 }

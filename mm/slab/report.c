@@ -18,47 +18,58 @@ static const struct {
     [SLAB_CORRUPT] = {"", " was written after it was freed, or freed twice"},
 };
 
-/* The CPU in whose magazine a slot stands; port_cpu_count() if in none. */
+static bool report_is_among(const void *slot, unsigned n, void *const *slots)
+{
+    for (unsigned i = 0; i < n; i++) {
+        if (slots[i] == slot)
+            return true;
+    }
+    return false;
+}
+
+/* The CPU in one of whose magazines a slot stands; port_cpu_count() if in none. */
 static unsigned report_magazine_cpu(const struct central *central, const void *slot)
 {
-    unsigned cpu;
+    unsigned index = central->owner.index, cpu;
 
     for (cpu = 0; cpu < port_cpu_count(); cpu++) {
-        const struct magazine *magazine = slab_magazine_of_cpu(central, cpu);
+        const struct slab_cpu *here = port_cpu(slab_cpu, cpu);
+        void **last = seq_top_word(here->tops[index]);
+        unsigned loaded = magazine_loaded(here->tops[index]);
+        magazine_t spare = here->spares[index];
 
-        for (unsigned i = 0; i < MIN(magazine->count, MAGAZINE_SLOTS); i++) {
-            if (magazine->slots[i] == slot)
-                return cpu;
-        }
+        if (report_is_among(slot, loaded, last + 1 - loaded) ||
+            report_is_among(slot, magazine_count(spare), magazine_slots(spare)))
+            return cpu;
     }
     return cpu;
 }
 
 static void report_slot(const struct span *span, const void *addr)
 {
-    const struct central *central = span->owner;
-    unsigned index = (unsigned)(span_slot_product(span, addr) >> 32);
+    const struct central *central = central_of(span);
+    size_t index = span_slot_index(span, addr);
 
     if (index >= span_slot_count(span)) {
-        port_print("  in %s, behind its %u slots of %u bytes\n", central->name,
-                   span_slot_count(span), span->slot_bytes);
+        port_print("  in %s, behind its %u slots of %zu bytes\n", central->name,
+                   span_slot_count(span), span_slot_bytes(span));
         return;
     }
 
-    void *slot = span_slot(span, index);
+    void *slot = span_slot(span, (unsigned)index);
     unsigned cpu = report_magazine_cpu(central, slot);
 
-    port_print("  in %s, slot %u of %u, at %p, %u bytes; address is byte %zu of it\n",
-               central->name, index, span_slot_count(span), slot, span->slot_bytes,
+    port_print("  in %s, slot %zu of %u, at %p, %zu bytes; address is byte %zu of it\n",
+               central->name, index, span_slot_count(span), slot, span_slot_bytes(span),
                (size_t)((const char *)addr - (char *)slot));
-    port_print("  canary 0x%zx, 0x%zx in a free slot\n",
-               (size_t)*slab_canary(slot, central->canary_offset), (size_t)slab_canary_value(slot));
-    if (span_slot_is_free(span, index))
+    port_print("  token 0x%zx, 0x%zx in a free slot\n", (size_t) * (uint64_t *)slot,
+               (size_t)seq_token(slot));
+    if (span_slot_is_free(span, (unsigned)index))
         port_print("  state: free, in its span\n");
     else if (cpu < port_cpu_count())
-        port_print("  state: free, in the magazine of CPU %u\n", cpu);
-    else if (slab_has_canary(slot, central->canary_offset))
-        port_print("  state: free, between a magazine and its span\n");
+        port_print("  state: free, in a magazine of CPU %u\n", cpu);
+    else if (slab_has_token(slot))
+        port_print("  state: free, in a depot, or between a magazine and its span\n");
     else
         port_print("  state: in use\n");
 }
@@ -70,16 +81,18 @@ static void report_address(const void *addr)
 
     if (span != NULL) {
         port_print("slab: %p: span at 0x%zx, %zu pages, span class %u\n", addr, (size_t)span->base,
-                   span->granules * GRANULE_PAGES, span->span_class);
+                   span_granules(span) * GRANULE_PAGES, span->span_class);
         if (span->owner != NULL)
             report_slot(span, addr);
         else if (span->span_class == SPAN_CLASS_LARGE)
-            port_print("  large object, in use; address is byte %zu of it\n",
+            port_print("  large object, %s; address is byte %zu of it\n",
+                       slab_large_is_live(span) ? "in use" : "free, kept by a CPU",
                        (size_t)((uintptr_t)addr - span->base));
     } else if (span_last_slot(addr, &span_class)) {
         port_print("slab: %p: no span; last in the span of %s, which is free\n", addr,
-                   span_class == SPAN_CLASS_LARGE ? "a large object"
-                                                  : slab_centrals[span_class].name);
+                   span_class == SPAN_CLASS_LARGE  ? "a large object"
+                   : span_class < SIZE_CLASS_COUNT ? slab_centrals[span_class].name
+                                                   : "a kmem_cache");
     } else {
         port_print("slab: %p: no span\n", addr);
     }
@@ -102,35 +115,46 @@ struct span *slab_live_span(const char *caller, const void *object, enum slab_mi
     if (span->span_class == SPAN_CLASS_LARGE) {
         if ((uintptr_t)object != span->base)
             slab_misuse(caller, object, SLAB_NOT_START);
+        if (!slab_large_is_live(span))
+            slab_misuse(caller, object, if_freed);
         return span;
     }
     if (span->span_class >= SIZE_CLASS_COUNT && span->span_class != SPAN_CLASS_CACHE)
         slab_misuse(caller, object, SLAB_NOT_HEAP);
-    if (!span_product_is_slot(span, span_slot_product(span, object)))
+
+    const void *slot = slab_slot_of(central_of(span), object);
+
+    if (span_of(slot) != span || !span_is_any_slot(span, slot))
         slab_misuse(caller, object, SLAB_NOT_START);
-
-    const struct central *central = span->owner;
-
-    if (slab_has_canary((void *)object, central->canary_offset))
+    if (slab_has_token(slot))
         slab_misuse(caller, object, if_freed);
     return span;
 }
 
 #define REPORT_OBJECTS_MAX 8
 
+/* Print live objects of a list of spans, while less than REPORT_OBJECTS_MAX have been shown. */
+static unsigned report_live(const struct central *central, const struct span *span, unsigned shown)
+{
+    for (; span != NULL; span = span->next) {
+        for (unsigned i = 0; i < span_slot_count(span) && shown < REPORT_OBJECTS_MAX; i++) {
+            if (!span_slot_is_free(span, i)) {
+                port_print("slab: %s: %p is in use\n", central->name,
+                           (char *)span_slot(span, i) + central->object_shift);
+                shown++;
+            }
+        }
+    }
+    return shown;
+}
+
 void slab_misuse_destroy(const struct central *central, size_t live)
 {
     unsigned shown = 0;
 
-    for (unsigned list = CENTRAL_FULL; list < CENTRAL_EMPTY; list++) {
-        for (const struct span *span = central->lists[list]; span != NULL; span = span->next) {
-            for (unsigned i = 0; i < span_slot_count(span) && shown < REPORT_OBJECTS_MAX; i++) {
-                if (!span_slot_is_free(span, i)) {
-                    port_print("slab: %s: %p is in use\n", central->name, span_slot(span, i));
-                    shown++;
-                }
-            }
-        }
+    for (unsigned shard = 0; shard < CENTRAL_SHARDS; shard++) {
+        for (unsigned list = CENTRAL_FULL; list < CENTRAL_EMPTY; list++)
+            shown = report_live(central, central->shards[shard].lists[list], shown);
     }
     port_panic("kmem_cache_destroy: %s has %zu live object%s", central->name, live,
                live == 1 ? "" : "s");

@@ -1,56 +1,62 @@
 /*
- * The slab allocator's slow paths: between a CPU's magazines and the centrals.
+ * The slab allocator's slow paths: between a CPU's magazines, the centrals and the page heap.
  *
  *     kmalloc, kfree                       kmem_cache_alloc, kmem_cache_free
- *         |  fast: mm/slab/magazine.h          |
- *     magazine of this CPU and size class  magazine of this CPU and cache
- *         |  half a magazine at a time         |
+ *         |  fast: kmalloc.c                   |  fast: cache.c
+ *     magazines of this CPU and size class  ... and cache            mm/slab/magazine.h
+ *         |  a magazine at a time              |
  *     central of the class                 central of the cache      mm/slab/central.h
  *         |  a span at a time                  |
  *     spans                                                          mm/span/span.h
  *
  * A free goes to the magazine of the CPU that frees, whoever has allocated.  A CPU that only frees
- * flushes the older half of its magazine each time that it is full, and so keeps at most one
- * magazine per class: MAGAZINE_SLOTS slots or 8 KiB.
+ * hands its magazines to the depot, where a CPU that only allocates finds them: between the two
+ * there are never more slots than their magazines hold, for however long it goes on.
+ *
+ * What is cached strands nothing:
+ *   - before the heap grows by a span, depots are brought down to a share of it (slab_grow);
+ *   - idle CPUs give back what they have not used for a while (slab_idle);
+ *   - under pressure everything that is cached is given back before a request fails.
  *
  * Exhaustion.  When no span can be made, everything that is cached is given back, once, and the
  * request is tried again: in ordinary context on all CPUs, by the page heap before it fails
- * (slab_shrink); with interrupts off what this CPU may touch.  Only then NULL.  An injected fault (port_fault) at the head of the slow path is not
- * retried, so that callers meet NULL; one further down is, so that tests meet the retry.
+ * (slab_shrink); with interrupts off what this CPU may touch.  Only then NULL.  An injected fault
+ * (port_fault) at the head of the slow path is not retried, so that callers meet NULL; one further
+ * down is, so that tests meet the retry.  While a fault is armed on a CPU it caches nothing, so that
+ * every request is an acquisition.
  *
- * Locks: SLAB_CACHES for the list of caches; each central's.  What stands in a magazine belongs to
+ * Locks: SLAB_CACHES for the list of caches; each shard's.  What stands in a magazine belongs to
  * its CPU, with interrupts off.
  *
- * Not here: large objects and the kmalloc family (kmalloc.c), kmem_caches (cache.c), reports of
- * misuse (report.c), statistics and checks (slab_stats.c).
+ * Not here: the kmalloc family (kmalloc.c), large objects (large.c), kmem_caches (cache.c), this
+ * CPU's magazines (magazine.c), reports of misuse (report.c), statistics and checks (slab_stats.c).
  *
  * Source: Bonwick, Adams, "Magazines and Vmem", USENIX 2001; Go's mcache and mcentral.
  */
 #include "mm/page/shrink.h"
 #include "mm/slab/slab_impl.h"
 
-PORT_STAT(slab, alloc_failed);
-PORT_STAT(slab, refills);
-PORT_STAT(slab, flushes);
-PORT_STAT(slab, reclaims);
+#define SLAB_DEPOT_SHARE 32u             /* of memory, one part of so many: in depots at most */
+#define SLAB_GROW_SHARE  16u             /* of the heap, likewise, when it grows */
+#define SLAB_GROW_TRIM   64u             /* magazines that go back for one span that is made */
+#define SLAB_CPU_BYTES   (1024ul * 1024) /* in a CPU's magazines at most */
+#define SLAB_CPU_SHARE   256u            /* of memory, one part of so many, at most */
+#define SLAB_OPEN_BYTES  (64ul << 20)    /* memory that there is until it is known */
 
-PORT_PERCPU(struct slab_cpu, slab_cpu);
-uint64_t slab_secret;
+#define SLAB_IDLES_PER_SECOND 10u /* an idle CPU whose magazines rest for 1/10 s drains them */
+#define SLAB_AGES_PER_SECOND  2u  /* what depots did not need for 1/2 s goes back */
+
+PORT_STAT(slab, alloc_failed);
+PORT_STAT(slab, reclaims);
+PORT_STAT(slab, idle_drains);
+
+struct slab_limits slab_limits;
 struct central slab_centrals[SIZE_CLASS_COUNT];
 struct slab_cache_list slab_caches = {.lock = PORT_LOCK_INIT(SLAB_CACHES)};
-const struct magazine cache_no_magazine;
 
-#define SLAB_NAME(class, bytes, granules, slots, magic) [class] = "kmalloc-" #bytes,
+#define SLAB_NAME(class, bytes, granules, slots) [class] = "kmalloc-" #bytes,
 
 static const char *const slab_names[SIZE_CLASS_COUNT] = {SIZE_CLASS_TABLE(SLAB_NAME)};
-
-/* Spread the bits of a seed: the finaliser of MurmurHash3 (Appleby). */
-static uint64_t slab_mix(uint64_t x)
-{
-    x = (x ^ x >> 33) * 0xff51afd7ed558ccdull;
-    x = (x ^ x >> 33) * 0xc4ceb9fe1a85ec53ull;
-    return x ^ x >> 33;
-}
 
 static void slab_shrink(size_t pages)
 {
@@ -60,77 +66,127 @@ static void slab_shrink(size_t pages)
 
 static struct page_shrinker slab_shrinker = {.name = "slab", .shrink = slab_shrink};
 
+static void slab_set_limits(size_t ram_bytes)
+{
+    atomic_store_explicit(&slab_limits.depot_bytes, ram_bytes / SLAB_DEPOT_SHARE,
+                          memory_order_relaxed);
+    atomic_store_explicit(&slab_limits.cpu_bytes, MIN(SLAB_CPU_BYTES, ram_bytes / SLAB_CPU_SHARE),
+                          memory_order_relaxed);
+}
+
 void slab_init(void)
 {
-    slab_secret = slab_mix(port_seed());
-    for (unsigned class = 1; class < SIZE_CLASS_COUNT; class ++)
-        central_init(&slab_centrals[class], slab_names[class], class, &size_class_layout[class]);
+    slab_set_limits(SLAB_OPEN_BYTES);
+    for (unsigned class = 1; class < SIZE_CLASS_COUNT; class ++) {
+        central_init(&slab_centrals[class], slab_names[class], class, class,
+                     &size_class_layout[class]);
+        atomic_store_explicit(&slab_by_index[class], &slab_centrals[class], memory_order_release);
+    }
     page_shrinker_register(&slab_shrinker);
 }
 
-struct magazine *slab_magazine(struct central *central)
+void slab_open(void)
 {
-    if (central->span_class == SPAN_CLASS_CACHE)
-        return atomic_load_explicit(&slab_cache_of(central)->magazines[port_cpu_id()],
-                                    memory_order_acquire);
-    return &port_this_cpu(slab_cpu)->magazines[central->span_class];
+    slab_set_limits(page_stats().ram_pages * PAGE_BYTES);
 }
 
-const struct magazine *slab_magazine_of_cpu(const struct central *central, unsigned cpu)
+/* ---- Order of slots ---- */
+
+struct slab_dice {
+    uint64_t state; /* [P] 0: not thrown yet */
+};
+
+static PORT_PERCPU(struct slab_dice, slab_dice);
+
+/* xorshift64 (Marsaglia 2003), from the seed and the CPU's number. */
+static uint64_t slab_throw(void)
 {
-    if (central->span_class == SPAN_CLASS_CACHE)
-        return atomic_load_explicit(&slab_cache_of(central)->magazines[cpu], memory_order_acquire);
-    return &port_cpu(slab_cpu, cpu)->magazines[central->span_class];
+    struct slab_dice *dice = port_this_cpu(slab_dice);
+
+    if (dice->state == 0)
+        dice->state = (port_setting_seed() + port_cpu_id()) * 0x9e3779b97f4a7c15ull | 1;
+    dice->state ^= dice->state << 13;
+    dice->state ^= dice->state >> 7;
+    dice->state ^= dice->state << 17;
+    return dice->state;
+}
+
+unsigned slab_random(unsigned n)
+{
+    return port_setting_slab_random() ? (unsigned)((slab_throw() >> 32) * n >> 32) : 0;
+}
+
+void slab_shuffle(unsigned n, void **slots)
+{
+    if (!port_setting_slab_random())
+        return;
+    for (unsigned i = n; i > 1; i--) {
+        unsigned j = slab_random(i);
+        void *slot = slots[i - 1];
+
+        slots[i - 1] = slots[j];
+        slots[j] = slot;
+    }
 }
 
 /* ---- Slots out ---- */
 
-/* The canary is consumed: the slot is its user's from here on. */
-static void slab_hand_out(struct central *central, void *slot)
+/* Make a span; not before depots are a small part of the heap. */
+static bool slab_grow(struct central *central)
 {
-    if (!slab_has_canary(slot, central->canary_offset))
+    size_t depots = atomic_load_explicit(&central_depot_bytes, memory_order_relaxed);
+
+    if (UNLIKELY(depots > span_bytes_now() / SLAB_GROW_SHARE))
+        slab_trim_depots(SLAB_GROW_TRIM);
+    return central_grow(central, central_shard_here(central));
+}
+
+/* Of the loaded magazine: what misses though there is a slot has been written to since. */
+static void slab_check_top(uintptr_t top)
+{
+    void *slot = *seq_top_word(top);
+
+    if (slot != &seq_nothing && !slab_has_token(slot))
         slab_misuse("slab", slot, SLAB_CORRUPT);
-    *slab_canary(slot, central->canary_offset) = 0;
 }
 
-static void slab_count_allocs(struct central *central, struct magazine *magazine, unsigned n)
+/* One slot from spans, without a magazine. */
+static void *slab_take_direct(struct central *central)
 {
-    if (magazine != &cache_no_magazine)
-        magazine->allocs += n;
-    else
-        atomic_fetch_add_explicit(&slab_cache_of(central)->allocs, n, memory_order_relaxed);
-}
-
-unsigned slab_alloc_batch(struct central *central, unsigned n, void **out)
-{
-    unsigned long irq = port_irq_save();
-    struct magazine *magazine = slab_magazine(central);
-    unsigned taken = MIN(n, magazine->count);
-
-    for (unsigned i = 0; i < taken; i++)
-        out[i] = magazine->slots[--magazine->count];
-    if (taken < n)
-        taken += central_take(central, n - taken, out + taken);
-    for (unsigned i = 0; i < taken; i++)
-        slab_hand_out(central, out[i]);
-    slab_count_allocs(central, magazine, taken);
-    port_irq_restore(irq);
-    return taken;
-}
-
-/* Half a magazine from central where this CPU's is empty, then one slot of it; NULL: grow first. */
-static void *slab_refill(struct central *central)
-{
-    unsigned long irq = port_irq_save();
-    struct magazine *magazine = slab_magazine(central);
+    unsigned own = central_shard_here(central);
     void *slot = NULL;
 
-    if (magazine != &cache_no_magazine && magazine->count == 0) {
-        magazine->limit = central->magazine_limit;
-        magazine->count = central_take(central, magazine->limit / 2, magazine->slots);
-        port_stat_inc(slab, refills);
+    for (unsigned i = 0; i < CENTRAL_SHARDS && slot == NULL; i++) {
+        unsigned shard = (own + i) % CENTRAL_SHARDS;
+
+        if (central_has_slots(central, shard) && central_take(central, shard, 1, &slot) == 0)
+            slot = NULL;
     }
-    slab_alloc_batch(central, 1, &slot);
+    if (slot == NULL)
+        return NULL;
+    if (!slab_has_token(slot))
+        slab_misuse("slab", slot, SLAB_CORRUPT);
+    slab_clear_token(slot);
+    return slot;
+}
+
+/* A slot from this CPU's magazine, or from spans where there can be none; NULL: grow first. */
+static void *slab_take(struct central *central)
+{
+    unsigned long irq = port_irq_save();
+    uintptr_t *top = &port_this_cpu(slab_cpu)->tops[central->owner.index];
+    void *slot = NULL;
+
+    if (magazine_may_cache(central)) {
+        slab_check_top(*top);
+        slot = seq_magazine_pop(top);
+        if (slot == NULL && magazine_refill(central)) {
+            slab_check_top(*top);
+            slot = seq_magazine_pop(top);
+        }
+    }
+    if (slot == NULL)
+        slot = slab_take_direct(central);
     port_irq_restore(irq);
     return slot;
 }
@@ -142,11 +198,11 @@ void *slab_alloc_slow(struct central *central)
     if (port_fault())
         goto fail;
     for (;;) {
-        void *slot = slab_refill(central);
+        void *slot = slab_take(central);
 
         if (slot != NULL)
             return slot;
-        if (central_grow(central))
+        if (slab_grow(central))
             continue;
         if (has_reclaimed)
             goto fail;
@@ -160,54 +216,25 @@ fail:
 
 /* ---- Slots in ---- */
 
-/* Take the n oldest slots out of a magazine.  Interrupts off. */
-static void slab_take_oldest(struct magazine *magazine, unsigned n, void **out)
-{
-    for (unsigned i = 0; i < n; i++)
-        out[i] = magazine->slots[i];
-    magazine->count -= n;
-    for (unsigned i = 0; i < magazine->count; i++)
-        magazine->slots[i] = magazine->slots[i + n];
-}
-
 void slab_free_slow(struct central *central, void *slot)
 {
-    void *flushed[MAGAZINE_SLOTS];
-    unsigned n = 0;
+    magazine_t surplus = 0;
+    bool is_done = false;
     unsigned long irq = port_irq_save();
-    struct magazine *magazine = slab_magazine(central);
+    uintptr_t *top = &port_this_cpu(slab_cpu)->tops[central->owner.index];
 
-    if (slab_has_canary(slot, central->canary_offset))
-        slab_misuse("kfree", slot, SLAB_DOUBLE_FREE);
-    if (magazine == &cache_no_magazine) {
-        *slab_canary(slot, central->canary_offset) = slab_canary_value(slot);
-        flushed[n++] = slot;
-    } else {
-        magazine->limit = central->magazine_limit;
-        if (magazine->count == magazine->limit) {
-            n = (magazine->limit + 1) / 2;
-            slab_take_oldest(magazine, n, flushed);
-            port_stat_inc(slab, flushes);
-        }
-        CHECK(magazine_push(magazine, slot, central->canary_offset));
+    if (magazine_may_cache(central)) {
+        is_done = seq_magazine_push(top, slot, seq_token(slot));
+        if (!is_done && magazine_make_room(central, &surplus))
+            is_done = seq_magazine_push(top, slot, seq_token(slot));
     }
     port_irq_restore(irq);
-    if (n > 0)
-        central_give(central, n, flushed);
-}
-
-void slab_drain_magazine(struct central *central)
-{
-    void *slots[MAGAZINE_SLOTS];
-    unsigned long irq = port_irq_save();
-    struct magazine *magazine = slab_magazine(central);
-    unsigned n = magazine->count;
-
-    if (n > 0)
-        slab_take_oldest(magazine, n, slots);
-    port_irq_restore(irq);
-    if (n > 0)
-        central_give(central, n, slots);
+    if (surplus != 0)
+        magazine_flush(central, surplus);
+    if (is_done)
+        return;
+    slab_set_token(slot);
+    central_give(central, 1, &slot);
 }
 
 /* ---- Drain ---- */
@@ -219,9 +246,17 @@ void slab_each_central(void (*fn)(struct central *))
 
     unsigned long irq = port_lock(&slab_caches.lock);
 
-    for (struct kmem_cache *cache = slab_caches.first; cache != NULL; cache = cache->next)
-        fn(&cache->central);
+    for (struct kmem_cache *cache = slab_caches.first; cache != NULL; cache = cache->next) {
+        if (cache->central == &cache->own)
+            fn(cache->central);
+    }
     port_unlock(&slab_caches.lock, irq);
+}
+
+static void slab_drain_depot(struct central *central)
+{
+    central_trim_depot(central, SIZE_MAX);
+    central_trim(central);
 }
 
 void slab_drain_this_cpu(void *unused)
@@ -230,15 +265,23 @@ void slab_drain_this_cpu(void *unused)
 
     unsigned long irq = port_irq_save();
 
-    slab_each_central(slab_drain_magazine);
+    slab_each_central(magazine_drain);
+    magazine_drain_empties();
+    slab_large_drain();
     port_irq_restore(irq);
+}
+
+static void slab_drain_shared(void)
+{
+    slab_each_central(slab_drain_depot);
+    magazine_pool_drain();
+    span_drain();
 }
 
 void slab_drain_all(void)
 {
     port_call_all(slab_drain_this_cpu, NULL);
-    slab_each_central(central_trim);
-    span_drain();
+    slab_drain_shared();
 }
 
 void slab_reclaim(void)
@@ -247,7 +290,89 @@ void slab_reclaim(void)
     if (port_can_wait())
         return; /* slab_shrink has been at it */
     slab_drain_this_cpu(NULL);
-    slab_each_central(central_trim);
-    span_drain();
+    slab_drain_shared();
     page_drain_this_cpu(NULL);
 }
+
+/* An armed fault: this CPU caches nothing from now on, so that each request is an acquisition. */
+static void slab_drain_armed(void)
+{
+    slab_drain_this_cpu(NULL);
+    slab_drain_shared();
+}
+PORT_FAULT_HOOK(slab_drain_armed);
+
+static void slab_trim_cache_depots(size_t magazines)
+{
+    unsigned long irq = port_lock(&slab_caches.lock);
+
+    for (struct kmem_cache *cache = slab_caches.first; cache != NULL; cache = cache->next) {
+        if (cache->central == &cache->own)
+            magazines -= central_trim_depot(cache->central, magazines);
+    }
+    port_unlock(&slab_caches.lock, irq);
+}
+
+static _Atomic unsigned slab_trim_hand; /* [A] relaxed: the class whose depot is trimmed next */
+
+void slab_trim_depots(size_t magazines)
+{
+    for (unsigned i = 0; i < SIZE_CLASS_COUNT && magazines > 0; i++) {
+        unsigned index =
+            atomic_fetch_add_explicit(&slab_trim_hand, 1, memory_order_relaxed) % SIZE_CLASS_COUNT;
+
+        if (index > 0)
+            magazines -= central_trim_depot(&slab_centrals[index], magazines);
+    }
+    if (magazines > 0)
+        slab_trim_cache_depots(magazines);
+}
+
+/* ---- Idle CPUs ---- */
+
+/* What this CPU's magazines looked like at its last idle turn, and the port_ticks() since when. */
+struct slab_rest {
+    uint64_t sum;   /* [P] */
+    uint64_t since; /* [P] */
+};
+
+static PORT_PERCPU(struct slab_rest, slab_rest);
+static _Atomic uint64_t slab_aged; /* [A] relaxed: port_ticks() of the last time */
+
+static uint64_t slab_sum_of_tops(const struct slab_cpu *cpu)
+{
+    uint64_t sum = cpu->visits;
+
+    for (unsigned index = 0; index < SLAB_INDEX_MAX; index++)
+        sum = sum * 31 + cpu->tops[index];
+    return sum;
+}
+
+static void slab_drain_if_resting(void)
+{
+    unsigned long irq = port_irq_save();
+    const struct slab_cpu *cpu = port_this_cpu(slab_cpu);
+    struct slab_rest *rest = port_this_cpu(slab_rest), now = {slab_sum_of_tops(cpu), port_ticks()};
+
+    if (cpu->capacity_bytes == 0 || now.sum != rest->sum) {
+        *rest = now;
+    } else if (now.since - rest->since > port_ticks_per_second() / SLAB_IDLES_PER_SECOND) {
+        port_stat_inc(slab, idle_drains);
+        slab_drain_this_cpu(NULL);
+    }
+    port_irq_restore(irq);
+}
+
+static bool slab_idle(void)
+{
+    uint64_t now = port_ticks();
+    uint64_t aged = atomic_load_explicit(&slab_aged, memory_order_relaxed);
+
+    slab_drain_if_resting();
+    if (now - aged > port_ticks_per_second() / SLAB_AGES_PER_SECOND &&
+        atomic_compare_exchange_strong_explicit(&slab_aged, &aged, now, memory_order_relaxed,
+                                                memory_order_relaxed))
+        slab_each_central(central_age);
+    return false;
+}
+PORT_IDLE_WORK(slab_idle);

@@ -4,16 +4,25 @@
 #include "mm/slab/central.h"
 #include "mm/slab/slab.h"
 
-/* A page of its own; magazines come in pages too, when a CPU first needs one. */
+/* A page of its own, but for what a cache that shares takes from a size class. */
 struct kmem_cache {
-    struct central central;
+    uint64_t key;            /* [C] of the spans whose slots the fast path may free; or of none */
+    uint32_t index;          /* [C] of the magazines for the fast path; 0: it shall miss */
+    struct central *central; /* [C] its own, or a size class's */
+    const char *name;        /* [C] */
     struct kmem_cache *next; /* [L] slab_caches.lock: the list of caches */
-    size_t magazine_pages;   /* [L] central.lock: pages of magazines */
-    _Atomic uint64_t allocs; /* [A] relaxed: objects handed out without a magazine */
-    _Atomic(struct magazine *)
-        magazines[PORT_CPU_MAX]; /* [A] acquire / release, by CPU; never NULL:
-                                                           at first &cache_no_magazine */
+    struct central own;      /* all zero when it shares */
 };
+
+/* What may be cached, by how much memory there is.  [A] relaxed; set when memory opens. */
+struct slab_limits {
+    _Atomic size_t depot_bytes; /* slots in all depots */
+    _Atomic size_t cpu_bytes;   /* slots that one CPU's magazines may hold */
+};
+extern struct slab_limits slab_limits;
+
+/* A key that no span has. */
+#define CACHE_NO_KEY (0xffffull * SPAN_KEY_UNIT)
 
 struct slab_cache_list {
     port_lock_t lock;
@@ -24,45 +33,78 @@ struct slab_cache_list {
 extern struct slab_cache_list slab_caches;
 extern struct central slab_centrals[SIZE_CLASS_COUNT]; /* [0] is not used */
 
-/* Full and empty: what stands for a magazine where there is no memory for one.  Never written. */
-extern const struct magazine cache_no_magazine;
+/* By index in a CPU's magazines; NULL: not in use.  [A] acquire / release */
+extern struct central *_Atomic slab_by_index[SLAB_INDEX_MAX];
 
 /* ---- Slow paths, mm/slab/slab.c ---- */
 
 /*
- * slab_alloc_slow -- refill this CPU's magazine and hand out a slot; drains everybody's caches
- * before it gives up.  NULL when memory is exhausted.  irq
+ * slab_alloc_slow -- hand out a slot, by way of this CPU's magazine if it may have one; drains
+ * everybody's caches before it gives up.
+ *   returns  the slot, its token consumed; NULL when memory is exhausted
+ *   context  irq
  */
-NOINLINE void *slab_alloc_slow(struct central *central);
+void *slab_alloc_slow(struct central *central);
 
-/* Free a slot of `central` that has passed slab_live_span; flushes half a full magazine.  irq */
-NOINLINE void slab_free_slow(struct central *central, void *slot);
-
-/* Up to n slots, n <= MAGAZINE_SLOTS, ready for use, from the magazine or the spans.  irq */
-unsigned slab_alloc_batch(struct central *central, unsigned n, void **out);
+/*
+ * slab_free_slow -- free a slot of `central` of which the caller has found that it has no token (by
+ * now it may, kernel/base/seq_magazine.h).  irq
+ */
+void slab_free_slow(struct central *central, void *slot);
 
 /* Memory is exhausted: give back what may be given back in this context.  irq */
 void slab_reclaim(void);
 
-/* This CPU's magazine of a central.  Interrupts off. */
-struct magazine *slab_magazine(struct central *central);
-/* Another CPU's, to look at. */
-const struct magazine *slab_magazine_of_cpu(const struct central *central, unsigned cpu);
-void slab_drain_magazine(struct central *central); /* this CPU's, to central; irq */
-
 /* Call fn(central) for every class and cache.  irq; fn must not take SLAB_CACHES. */
 void slab_each_central(void (*fn)(struct central *));
 
-static inline struct kmem_cache *slab_cache_of(const struct central *central)
+/* A number below n, by the seed; 0 where slab_random=0.  The shard's lock is held. */
+unsigned slab_random(unsigned n);
+void slab_shuffle(unsigned n, void **slots); /* likewise */
+
+/* The central whose slots these are: not of a large object. */
+static inline void *slab_slot_of(const struct central *central, const void *object)
 {
-    return CONTAINER_OF((struct central *)central, struct kmem_cache, central);
+    return (char *)object - central->object_shift;
 }
 
-/* Large objects, mm/slab/kmalloc.c */
+/* ---- This CPU's magazines, mm/slab/magazine.c; interrupts off ---- */
+
+/* May this CPU have a magazine of it now? */
+bool magazine_may_cache(const struct central *central);
+
+/* The loaded magazine is empty, or none: put one with slots there.  False: there are none. */
+bool magazine_refill(struct central *central);
+
+/*
+ * magazine_make_room -- the loaded magazine is full, or none: put one with room there.
+ *   surplus  slots that must go to their spans, when interrupts are as they were; 0: none
+ *   returns  false: there is no memory for a magazine
+ */
+bool magazine_make_room(struct central *central, magazine_t *surplus);
+
+/* Slots of a magazine that this CPU has taken off to their spans.  irq */
+void magazine_flush(struct central *central, magazine_t magazine);
+void magazine_free(struct seq_magazine *block); /* an empty one; irq */
+
+void magazine_drain(struct central *central); /* this CPU's, to spans; irq */
+void magazine_drain_empties(void);            /* this CPU's empty ones, to their pool; irq */
+void magazine_pool_drain(void);
+size_t magazine_pool_bytes(void);
+
+/* ---- Large objects, mm/slab/large.c ---- */
+
+void *slab_large_alloc(size_t bytes, size_t align_pages, unsigned page_flags); /* irq */
+void slab_large_free(struct span *span, void *p);                              /* irq */
+void slab_large_drain(void);                                                   /* this CPU's; irq */
+
+bool slab_large_is_live(const struct span *span); /* not freed and kept by a CPU */
+
 struct slab_large_stats {
-    size_t live;
-    size_t live_bytes;
-    uint64_t allocs;
+    size_t live;       /* objects */
+    size_t live_bytes; /* of their spans */
+    size_t kept_bytes; /* of spans that CPUs keep */
+    uint64_t allocs;   /* since start */
 };
 struct slab_large_stats slab_large_stats(void);
 
@@ -87,5 +129,5 @@ NORETURN COLD void slab_misuse(const char *caller, const void *addr, enum slab_m
  */
 struct span *slab_live_span(const char *caller, const void *object, enum slab_misuse if_freed);
 
-/* kmem_cache_destroy finds `live` objects: print some of them and panic. */
+/* kmem_cache_destroy of a cache with that many live objects. */
 NORETURN COLD void slab_misuse_destroy(const struct central *central, size_t live);

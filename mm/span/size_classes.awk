@@ -38,21 +38,17 @@ function max_waste(class,   raw) {
            / bytes_of[class]
 }
 
-# One lookup table: the class of every size that ends a step.
-function lookup(name, first, step, last,   size, class, line) {
-    printf "\n#define %s \\\n", name
-    class = 1
-    line = "   "
-    for (size = first; size <= last; size += step) {
-        while (size_of[class] < size || size_of[class] == 24)
-            class++
-        line = line " " class ","
-        if (length(line) > 92) {
-            printf "%s \\\n", line
-            line = "   "
-        }
+# The class of every size, in steps of 8: ranges of a table.
+function lookup(name,   class, first, last) {
+    printf "\n#define %s(X) \\\n", name
+    first = 1
+    for (class = 1; class <= classes; class++) {
+        if (size_of[class] == 24)
+            continue
+        last = size_of[class] / 8
+        printf "    X(%4d, %4d, %2d)%s\n", first, last, class, class < classes ? " \\" : ""
+        first = last + 1
     }
-    print line
 }
 
 BEGIN {
@@ -79,7 +75,7 @@ BEGIN {
     print " * The size classes.  Written by mm/span/size_classes.awk (its head has the rule); checked"
     print " * against the rule and against Go's figures by tests/mm/span/test_size_classes.c."
     print " *"
-    print " * X(class, bytes of a slot, granules of a span, slots in it, magic: 2^32 / bytes rounded up)"
+    print " * X(class, bytes of a slot, granules of a span, slots in it)"
     print " * then: slots without the bitmap, tail behind these in bytes, largest part of a span wasted"
     print " */"
     print "#pragma once"
@@ -92,17 +88,15 @@ BEGIN {
     for (class = 1; class <= classes; class++) {
         size = size_of[class]
         bytes = bytes_of[class]
-        printf "    X(%2d, %5d, %2d, %4d, %9d) /* %4d %4d %6.2f%% */%s\n", class, size, bytes / GRANULE, \
-               slots_with_map(size, bytes), floor((4294967296 + size - 1) / size), \
+        printf "    X(%2d, %5d, %2d, %4d) /* %4d %4d %6.2f%% */%s\n", class, size, bytes / GRANULE, \
+               slots_with_map(size, bytes), \
                floor(bytes / size), bytes % size, 100 * max_waste(class), class < classes ? " \\" : ""
     }
     print ""
     print "/*"
-    print " * The class of `bytes` for objects that are 16-byte aligned from 16 bytes up, so never that of"
-    print " * 24 bytes: [(bytes - 1) / 8] up to SIZE_CLASS_STEP8_MAX, [(bytes - 1 - that) / 128] above."
+    print " * X(first, last, class): the class of (bytes + 7) / 8, for objects that are 16-byte aligned"
+    print " * from 16 bytes up, so never that of 24 bytes."
     print " */"
-    print "#define SIZE_CLASS_STEP8_MAX 1024"
-    lookup("SIZE_CLASS_OF_STEP8", 8, 8, 1024)
-    lookup("SIZE_CLASS_OF_STEP128", 1152, 128, MAX)
+    lookup("SIZE_CLASS_RANGES")
     print "/* clang-format on */"
 }

@@ -3,17 +3,17 @@
 #include "kernel/base/check.h"
 #include "mm/mm.h"
 
-#define LAYOUT(class, bytes, granule_count, slots, magic) \
-    [class] = {                                           \
-        .slot_bytes = (bytes),                            \
-        .slot_magic = (magic),                            \
-        .slot_count = (slots),                            \
-        .granules = (granule_count),                      \
+#define LAYOUT(class, bytes, granule_count, slots) \
+    [class] = {                                    \
+        .slot_magic = SLOT_MAGIC(bytes, slots),    \
+        .slot_bytes = (bytes),                     \
+        .slot_count = (slots),                     \
+        .granules = (granule_count),               \
     },
+#define RANGE(first, last, class) [first... last] = (class),
 
 const struct slot_layout size_class_layout[SIZE_CLASS_COUNT] = {SIZE_CLASS_TABLE(LAYOUT)};
-const uint8_t size_class_of_step8[] = {SIZE_CLASS_OF_STEP8};
-const uint8_t size_class_of_step128[] = {SIZE_CLASS_OF_STEP128};
+const uint8_t size_class_table[] = {SIZE_CLASS_RANGES(RANGE)};
 
 struct slot_layout slot_layout_of(size_t slot_bytes)
 {
@@ -29,8 +29,8 @@ struct slot_layout slot_layout_of(size_t slot_bytes)
     while (slots * slot_bytes + slot_map_words(slots) * sizeof(uint64_t) > span_bytes)
         slots--;
     return (struct slot_layout){
+        .slot_magic = SLOT_MAGIC(slot_bytes, slots),
         .slot_bytes = (uint32_t)slot_bytes,
-        .slot_magic = (uint32_t)(((1ull << 32) + slot_bytes - 1) / slot_bytes),
         .slot_count = (uint16_t)slots,
         .granules = (uint16_t)(span_bytes / GRANULE_BYTES),
     };

@@ -42,18 +42,35 @@ unsigned span_count_free_slots(const struct span *span)
     return count;
 }
 
-unsigned span_take_slots(struct span *span, unsigned n, void **out)
+/* Take free slots of one word, but at most n and those of `mask`. */
+static unsigned slots_take_word(struct span *span, unsigned word, uint64_t mask, unsigned n,
+                                void **out)
 {
-    uint64_t *map = slots_map(span);
-    unsigned words = slots_words(span);
+    uint64_t *map = &slots_map(span)[word];
+    uint64_t bits = *map & mask;
     unsigned taken = 0;
 
-    for (unsigned word = 0; word < words && taken < n; word++) {
-        while (map[word] != 0 && taken < n) {
-            out[taken++] = span_slot(span, word * 64 + (unsigned)__builtin_ctzll(map[word]));
-            map[word] &= map[word] - 1;
-        }
+    for (; bits != 0 && taken < n; bits &= bits - 1) {
+        unsigned bit = (unsigned)__builtin_ctzll(bits);
+
+        out[taken++] = span_slot(span, word * 64 + bit);
+        *map &= ~(1ull << bit);
     }
+    return taken;
+}
+
+unsigned span_take_slots(struct span *span, unsigned from, unsigned n, void **out)
+{
+    unsigned words = slots_words(span), first = from / 64;
+    uint64_t upper = ~0ull << from % 64;
+    unsigned taken = slots_take_word(span, first, upper, n, out);
+
+    for (unsigned i = 1; i < words && taken < n; i++) {
+        unsigned word = first + i < words ? first + i : first + i - words;
+
+        taken += slots_take_word(span, word, ~0ull, n - taken, out + taken);
+    }
+    taken += slots_take_word(span, first, ~upper, n - taken, out + taken);
     span->free_count -= (uint16_t)taken;
     return taken;
 }

@@ -1,68 +1,86 @@
 /*
  * Spans and the table that finds them.  The theory stands in mm/span/span.h, the descriptors' pool
- * in mm/span/desc.c, the slots in mm/span/slots.c.
+ * in mm/span/pool.c, the slots in mm/span/slots.c.
  *
  * A span becomes findable by its table entries, stored with release order as the last step of its
  * creation, and ceases to be by the first step of its destruction.  That step is one atomic
  * exchange of the first granule's entry, so of two CPUs that destroy a span at once (a large object
  * freed twice) exactly one goes on.
  *
- * Table entries of a destroyed span are not cleared but made tombstones:
- *
- *     | SPAN_CLASS_FREED | granule's index in the span, 40 bits | unused | span class |
- *      63              56 55                                  16 15     8 7          0
+ * Table entries of a destroyed span are not cleared but made to lead to a descriptor that says of
+ * which span class the last one was.
  */
 #include "mm/page/arena.h"
+#include "mm/span/pool.h"
 #include "mm/span/span_impl.h"
 
 #define SPAN_ARENA_GRANULES (ARENA_BYTES / GRANULE_BYTES)
+#define SPAN_TABLE_HALF     (1ul << (SPAN_ADDRESS_BITS - 1 - SPAN_GRANULE_SHIFT)) /* entries */
+
+_Static_assert(1ul << SPAN_GRANULE_SHIFT == GRANULE_BYTES, "an entry for a granule");
+_Static_assert(sizeof(struct span) == 64, "a descriptor is one cache line");
 
 PORT_STAT(span, create_failed);
 
 _Atomic uint64_t *span_table;
-size_t span_table_count;
+
+#define SPAN_WITHOUT_SLOTS(class)         \
+    {                                     \
+        .bias = 1, .span_class = (class), \
+    }
+
+const struct span span_none = SPAN_WITHOUT_SLOTS(SPAN_CLASS_NONE);
+
+/* What the table leads to where a span was, by its class; filled by span_init. */
+static struct span span_freed[SPAN_CLASS_CACHE + 1];
+
+static struct pool span_pool = POOL_INIT(SPAN_DESC, sizeof(struct span));
 
 static _Atomic size_t span_live_bytes; /* [A] relaxed: bytes of all spans */
 
+/* The entry that leads to a descriptor. */
+static uint64_t span_entry(const struct span *span)
+{
+    return (uintptr_t)span - (uintptr_t)&span_none;
+}
+
+static _Atomic uint64_t *span_entries(uintptr_t start)
+{
+    return &span_table[(intptr_t)start >> SPAN_GRANULE_SHIFT];
+}
+
 void span_init(void)
 {
-    span_table = page_arena_table("spans", SPAN_ARENA_GRANULES * sizeof(uint64_t));
-    span_table_count = page_arena_limit() * SPAN_ARENA_GRANULES;
-}
+    char *table = port_table_reserve(2 * SPAN_TABLE_HALF * sizeof(*span_table));
 
-static _Atomic uint64_t *span_entries(const struct span *span)
-{
-    return &span_table[(span->base - port_direct_base()) / GRANULE_BYTES];
-}
-
-static uint64_t span_pack(const struct span *span)
-{
-    return (uint64_t)span->span_class << SPAN_ENTRY_SHIFT |
-           ((uintptr_t)span & ((1ull << SPAN_ENTRY_SHIFT) - 1));
-}
-
-static uint64_t span_tombstone(unsigned span_class, size_t granule_idx)
-{
-    return (uint64_t)SPAN_CLASS_FREED << SPAN_ENTRY_SHIFT |
-           (granule_idx << 16 & ((1ull << SPAN_ENTRY_SHIFT) - 1)) | span_class;
+    if (table == NULL)
+        port_panic("span_init: no addresses for the table of spans");
+    span_table = (_Atomic uint64_t *)table + SPAN_TABLE_HALF;
+    for (unsigned class = 0; class < ARRAY_COUNT(span_freed); class ++) {
+        span_freed[class] = (struct span)SPAN_WITHOUT_SLOTS(SPAN_CLASS_FREED);
+        span_freed[class].index = (uint16_t) class;
+    }
+    page_arena_table_at("spans", (void *)span_entries(port_direct_base()),
+                        SPAN_ARENA_GRANULES * sizeof(*span_table));
 }
 
 /* A span whose pages and descriptor are there and that nobody can find yet. */
-static struct span *span_acquire(size_t granules, size_t align_pages, unsigned page_flags)
+static struct span *span_acquire(size_t granules, size_t align_pages, uintptr_t limit,
+                                 unsigned page_flags)
 {
-    struct span *span = span_desc_take();
+    struct span *span = pool_take(&span_pool);
     if (span == NULL)
         goto fail;
 
-    void *run = page_alloc_aligned(granules * GRANULE_PAGES, align_pages, 0, page_flags);
+    void *run = page_alloc_aligned(granules * GRANULE_PAGES, align_pages, limit, page_flags);
     if (run == NULL)
         goto give_desc;
 
-    *span = (struct span){.base = (uintptr_t)run, .granules = (uint32_t)granules};
+    *span = (struct span){.base = (uintptr_t)run, .bias = 1};
     return span;
 
 give_desc:
-    span_desc_give(span);
+    pool_give(&span_pool, span);
 fail:
     port_stat_inc(span, create_failed);
     return NULL;
@@ -70,24 +88,26 @@ fail:
 
 static void span_publish(struct span *span)
 {
-    _Atomic uint64_t *entries = span_entries(span);
-    uint64_t entry = span_pack(span);
+    _Atomic uint64_t *entries = span_entries(span->base);
+    uint64_t entry = span_entry(span);
+    size_t granules = span_granules(span);
 
-    for (size_t i = 0; i < span->granules; i++)
+    for (size_t i = 0; i < granules; i++)
         atomic_store_explicit(&entries[i], entry, memory_order_release);
-    atomic_fetch_add_explicit(&span_live_bytes, span_bytes(span), memory_order_relaxed);
+    atomic_fetch_add_explicit(&span_live_bytes, granules * GRANULE_BYTES, memory_order_relaxed);
 }
 
-struct span *span_create_slots(const struct slot_layout *layout, unsigned span_class, void *owner)
+struct span *span_create_slots(const struct span_owner *owner, unsigned page_flags, uintptr_t limit)
 {
-    struct span *span = span_acquire(layout->granules, GRANULE_PAGES, 0);
+    const struct slot_layout *layout = &owner->layout;
+    struct span *span = span_acquire(layout->granules, GRANULE_PAGES, limit, page_flags);
 
     if (span == NULL)
         return NULL;
-    span->slot_magic = layout->slot_magic;
-    span->slot_bytes = layout->slot_bytes;
-    span->slot_limit = (uint64_t)layout->slot_count << 32;
-    span->span_class = (uint8_t)span_class;
+    span->magic = layout->slot_magic;
+    span->bias = span->base * layout->slot_magic + owner->key;
+    span->index = owner->index;
+    span->span_class = owner->span_class;
     span->owner = owner;
     span_free_all_slots(span);
     span_publish(span);
@@ -98,61 +118,59 @@ struct span *span_create_large(size_t bytes, size_t align_pages, unsigned page_f
 {
     size_t granules = bytes / GRANULE_BYTES + (bytes % GRANULE_BYTES != 0);
 
-    if (granules > MIN(UINT32_MAX, PAGE_RUN_MAX / GRANULE_PAGES))
+    if (granules > PAGE_RUN_MAX / GRANULE_PAGES)
         return NULL;
 
-    struct span *span = span_acquire(granules, MAX(align_pages, GRANULE_PAGES), page_flags);
+    struct span *span = span_acquire(granules, MAX(align_pages, GRANULE_PAGES), 0, page_flags);
 
-    if (span != NULL)
+    if (span != NULL) {
+        span->free_word = granules;
         span_publish(span);
+    }
     return span;
 }
 
 bool span_destroy(struct span *span)
 {
-    _Atomic uint64_t *entries = span_entries(span);
-    uint64_t expected = span_pack(span);
-    unsigned span_class = span->span_class;
-    size_t granules = span->granules;
-    void *base = (void *)span->base;
+    uintptr_t start = span->base;
+    size_t granules = span_granules(span);
+    _Atomic uint64_t *entries = span_entries(start);
+    uint64_t expected = span_entry(span);
+    uint64_t freed = span_entry(&span_freed[span->span_class]);
 
-    if (!atomic_compare_exchange_strong_explicit(&entries[0], &expected,
-                                                 span_tombstone(span_class, 0),
+    if (!atomic_compare_exchange_strong_explicit(&entries[0], &expected, freed,
                                                  memory_order_acq_rel, memory_order_relaxed))
         return false;
     for (size_t i = 1; i < granules; i++)
-        atomic_store_explicit(&entries[i], span_tombstone(span_class, i), memory_order_release);
+        atomic_store_explicit(&entries[i], freed, memory_order_release);
     atomic_fetch_sub_explicit(&span_live_bytes, granules * GRANULE_BYTES, memory_order_relaxed);
-    span_desc_give(span);
-    page_free(base, granules * GRANULE_PAGES);
+    pool_give(&span_pool, span);
+    page_free((void *)start, granules * GRANULE_PAGES);
     return true;
 }
 
 bool span_last_slot(const void *addr, unsigned *span_class)
 {
-    uint64_t entry = span_entry(addr);
-    unsigned last = entry & 0xff;
+    const struct span *span;
 
-    if (span_entry_class(entry) != SPAN_CLASS_FREED || last >= SIZE_CLASS_COUNT)
+    if (!span_near(addr, &span))
         return false;
+    *span_class = span->index;
+    return span->span_class == SPAN_CLASS_FREED;
+}
 
-    size_t granule_idx = entry << 8 >> 24;
-    size_t offset = granule_idx * GRANULE_BYTES + (uintptr_t)addr % GRANULE_BYTES;
-    const struct slot_layout *layout = &size_class_layout[last];
-
-    *span_class = last;
-    if (last == SPAN_CLASS_LARGE)
-        return offset == 0;
-    return offset % layout->slot_bytes == 0 && offset / layout->slot_bytes < layout->slot_count;
+void span_drain(void)
+{
+    pool_drain(&span_pool);
 }
 
 struct span_stats span_stats(void)
 {
     return (struct span_stats){
-        .spans = span_desc_live(),
+        .spans = pool_live(&span_pool),
         .span_bytes = span_bytes_now(),
-        .desc_bytes = span_desc_bytes(),
-        .table_bytes = page_arena_table_bytes((const void *)span_table),
+        .desc_bytes = pool_bytes(&span_pool),
+        .table_bytes = page_arena_table_bytes((const void *)span_entries(port_direct_base())),
     };
 }
 
@@ -167,46 +185,58 @@ static void span_require(bool holds, const struct span *span, const char *invari
 {
     if (holds)
         return;
-    port_print("span %p: base 0x%zx, %u granules, class %u, %u slots of %u bytes, %u free\n",
-               (const void *)span, (size_t)span->base, span->granules, span->span_class,
-               span_slot_count(span), span->slot_bytes, span->free_count);
+    port_print("span %p: base 0x%zx, %zu granules, class %u, %u slots of %zu bytes, %u free\n",
+               (const void *)span, (size_t)span->base, span_granules(span), span->span_class,
+               span_slot_count(span), span_slot_bytes(span), span->free_count);
     port_panic("span_check: %s broken", invariant);
+}
+
+/* The magic and bias that a span shall have. */
+static bool span_is_tuned(const struct span *span)
+{
+    if (span->owner == NULL)
+        return span->magic == 0 && span->bias == 1;
+    return span->magic == span->owner->layout.slot_magic &&
+           span->bias == span->base * span->magic + span->owner->key;
 }
 
 void span_check(const struct span *span)
 {
     size_t map_bytes = slot_map_words(span_slot_count(span)) * sizeof(uint64_t);
-    size_t slot_bytes = (size_t)span_slot_count(span) * span->slot_bytes;
+    size_t slot_bytes = span_slot_count(span) * span_slot_bytes(span);
 
-    span_require(IS_ALIGNED(span->base, GRANULE_BYTES) && span->granules > 0, span, "S1");
+    span_require(IS_ALIGNED(span->base, GRANULE_BYTES) && span_granules(span) > 0, span, "S1");
     span_require(slot_bytes + map_bytes <= span_bytes(span), span, "S2");
-    span_require(span_count_free_slots(span) == span->free_count, span, "S3");
+    span_require(span->owner == NULL || span_count_free_slots(span) == span->free_count, span,
+                 "S3");
+    span_require(span_is_tuned(span), span, "S5");
 
-    _Atomic uint64_t *entries = span_entries(span);
+    _Atomic uint64_t *entries = span_entries(span->base);
     bool all_lead_here = true;
 
-    for (size_t i = 0; i < span->granules; i++)
-        all_lead_here &= atomic_load(&entries[i]) == span_pack(span);
+    for (size_t i = 0; i < span_granules(span); i++)
+        all_lead_here &= atomic_load(&entries[i]) == span_entry(span);
     span_require(all_lead_here, span, "S4");
 }
 
 void span_check_all(void)
 {
-    size_t spans = 0, bytes = 0;
+    size_t spans = 0, bytes = 0, limit = page_arena_limit() * ARENA_BYTES;
 
-    for (size_t i = 0; i < span_table_count;) {
-        struct span *span = span_of((void *)(port_direct_base() + i * GRANULE_BYTES));
+    for (size_t offset = 0; offset < limit;) {
+        uintptr_t start = port_direct_base() + offset;
+        struct span *span = span_of((void *)start);
 
         if (span == NULL) {
-            i++;
+            offset += GRANULE_BYTES;
             continue;
         }
-        span_require(span->base == port_direct_base() + i * GRANULE_BYTES, span, "S4");
+        span_require(span->base == start, span, "S4");
         span_check(span);
         spans++;
         bytes += span_bytes(span);
-        i += span->granules;
+        offset += span_bytes(span);
     }
-    CHECK(spans == span_desc_live());
+    CHECK(spans == pool_live(&span_pool));
     CHECK(bytes == atomic_load(&span_live_bytes));
 }

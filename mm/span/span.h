@@ -2,18 +2,32 @@
  * Spans: layer 2, pages in, spans out.
  *
  * A span is a run of granules with one purpose: cut into equal slots, or one large object.  What
- * there is to know of it stands in a descriptor of 64 bytes outside of it, and a flat table, an
- * entry of 8 bytes per granule of the direct map, leads from any address to it:
+ * there is to know of it stands in a descriptor of 64 bytes outside of it, and a flat table with an
+ * entry of 8 bytes for each granule of all addresses there are leads from any address to it:
  *
- *     address --(- direct map, / 8 KiB)--> span_table[]  +-------+----------------------------+
- *                                                        | class | descriptor's lower 56 bits |
- *                                                        +-------+----------------------------+
- *                                                         63   56                            0
+ *     address --( >> 13, signed )--> span_table[]  +------------------------------+
+ *                                                  | descriptor, from span_none on |
+ *                                                  +------------------------------+
  *
- * One load gives the span class, and the address of the descriptor with it (its upper bits are the
- * sign).  0: never a span.  SPAN_CLASS_FREED: no span now; the rest says what stood here last, for
- * reports only (span_last_slot).  The table reads as zero where it is not backed; backed are the
- * arenas that have RAM, so start-up does not pay for holes.
+ * The table is indexed from its middle, so that no address but one that is not canonical is outside
+ * of it, and nothing has to be compared (that one faults, and port_probe catches it).  It reads as zero where it is not backed, and 0 is
+ * `span_none`, a span that has no slots; backed are the arenas that have RAM.  So the way from an
+ * address to a descriptor is four instructions without a branch, and always ends at a descriptor.
+ *
+ * The entries of a span that is gone lead to a descriptor too, of its last span class, for reports
+ * only (span_last_slot).
+ *
+ * Is it a slot's first byte?  A span's magic is just above 2^64 / slot_bytes, so that the upper half
+ * of distance * magic is the slot's index and the lower half is
+ *
+ *     index * error                 at the first byte of slot `index`
+ *     magic, at least               at any other byte
+ *
+ * where error = magic * slot_bytes - 2^64.  The magic is chosen so that error * slots just exceeds
+ * SPAN_SLOT_LIMIT: then the lower half is below it for the slots that there are, and for nothing
+ * else, a tail included.  One multiplication and one comparison with a constant; and since nothing
+ * between the limit and the magic is ever met, an owner's key can be hidden there: with it in the
+ * sum the same comparison also tells whose slot it is.
  *
  * Which slots are free is a bitmap, 1 = free: in the descriptor for up to 64 slots, else at the end
  * of the span itself (Go's inline marks).  A slot's own bytes are not used for that.
@@ -21,10 +35,11 @@
  * Cost: 8 + 64 bytes of 8 KiB in the smallest span, under 0.9 %.
  *
  * Locks: SPAN_DESC for the descriptor pool.  A span's [L] fields belong to who created it (for
- * slots: the lock of its central, mm/slab/central.h).  The table needs none: whoever asks for an
+ * slots: the lock of its shard, mm/slab/central.h).  The table needs none: whoever asks for an
  * address owns an object there, or only wants a report.
  *
- * Source: Go's mspan and heapArena.spans; Go 1.25's inline mark bits.
+ * Source: Go's mspan and heapArena.spans; Go 1.25's inline mark bits; Lemire, Kaser, Kurz, "Faster
+ * remainder by direct computation", 2019.
  */
 #pragma once
 
@@ -40,97 +55,132 @@
 enum span_class {
     SPAN_CLASS_LARGE = 0,                    /* one object, the whole span */
     SPAN_CLASS_CACHE = 3 * SIZE_CLASS_COUNT, /* slots of a kmem_cache */
-    SPAN_CLASS_FREED = 255,                  /* in the table only: no span any more */
+    SPAN_CLASS_NONE = 254,                   /* span_none */
+    SPAN_CLASS_FREED = 255,                  /* no span any more */
 };
 
-#define SPAN_ENTRY_SHIFT 56
+#define SPAN_GRANULE_SHIFT 13
+#define SPAN_ADDRESS_BITS  48 /* of an address that is canonical, its sign included */
+
+/* Keys of owners are multiples of this, below 2^48: between the limit and any magic. */
+#define SPAN_KEY_UNIT (1ull << 32)
+
+/* What the slots of a span belong to.  All [C] while it has spans. */
+struct span_owner {
+    struct slot_layout layout; /* how its spans are cut */
+    uint64_t key;              /* SPAN_KEY_UNIT times a number that no other owner has, or 0 */
+    uint16_t index;            /* the owner's own number for it, in every span's `index` */
+    uint8_t span_class;        /* enum span_class */
+};
 
 /*
  * Lock letters: [C] constant from create to destroy; [L] the owner's lock.
  *
  * Invariants, each tested by span_check() under its own name:
- *   S1  base is granule-aligned, granules > 0
+ *   S1  the run is granule-aligned, granules > 0
  *   S2  slots and bitmap fit: slots * slot_bytes + bitmap <= granules * GRANULE_BYTES
  *   S3  free_count == number of 1 bits in the bitmap, and none behind the slots
- *   S4  every granule's table entry holds span_class and this descriptor
+ *   S4  every granule's table entry leads here
+ *   S5  magic and bias are those of base, layout and key
  */
 struct span {
-    uintptr_t base;      /* [C] address of the first byte */
-    uint64_t slot_limit; /* [C] slots << 32, what a span_slot_product is compared with */
-    uint32_t slot_magic; /* [C] 2^32 / slot_bytes, rounded up */
-    uint32_t slot_bytes; /* [C] bytes per slot; 0: one large object */
-    uint32_t granules;   /* [C] granules */
-    uint16_t free_count; /* [L] slots that are not taken, S3 */
-    uint8_t span_class;  /* [C] enum span_class */
-    uint8_t list;        /* [L] the list it is on, the owner's number for it */
-    void *owner;         /* [C] what its slots belong to; NULL: nothing */
-    struct span *next;   /* [L] links of that list */
-    struct span *prev;   /* [L] */
-    uint64_t free_word;  /* [L] the bitmap of up to 64 slots */
+    uintptr_t base;                 /* [C] address of the first byte */
+    uint64_t magic;                 /* [C] the layout's; 0: no slots */
+    uint64_t bias;                  /* [C] base * magic + the owner's key; 1: no slots */
+    const struct span_owner *owner; /* [C] what its slots belong to; NULL: one large object */
+    struct span *next;              /* [L] links of a list */
+    struct span *prev;              /* [L] */
+    uint64_t free_word;             /* [L] the bitmap of up to 64 slots; large: [C] its granules */
+    uint16_t free_count;            /* [L] slots that are not taken, S3 */
+    uint16_t index;                 /* [C] the owner's; 0: large, or none */
+    uint8_t span_class;             /* [C] enum span_class */
+    uint8_t list;                   /* [L] the list it is on, the owner's number for it */
+    uint8_t shard;                  /* [C] the owner's number for whose lock it is */
 };
 
-extern _Atomic uint64_t *span_table; /* [C] after span_init; entries [A] acquire / release */
-extern size_t span_table_count;      /* [C] after span_init: entries, from the direct map's start */
+extern _Atomic uint64_t *span_table; /* [C] after span_init: the middle; entries acquire, release */
+extern const struct span span_none;  /* no slots, no owner */
 
-/* The table's entry for an address: 0 for any that is not in managed RAM.  Any context. */
-static inline uint64_t span_entry(const void *addr)
+static ALWAYS_INLINE const struct span *span_by_entry(uint64_t entry)
 {
-    size_t granule = ((uintptr_t)addr - port_direct_base()) / GRANULE_BYTES;
-
-    if (UNLIKELY(granule >= span_table_count))
-        return 0;
-    return atomic_load_explicit(&span_table[granule], memory_order_acquire);
+    return (const struct span *)((uintptr_t)&span_none + entry);
 }
 
-static inline unsigned span_entry_class(uint64_t entry)
+/*
+ * span_near -- the span that holds an address, or something without slots: span_none, or what says
+ * that it is freed.
+ *   addr     any that the caller owns an object at, or says so: what it was handed orders this after
+ *            the span's creation, so the load is a plain one
+ *   returns  false: the address is not canonical, which leads outside of the table, and faults
+ *   context  any
+ */
+static ALWAYS_INLINE bool span_near(const void *addr, const struct span **span)
 {
-    return entry >> SPAN_ENTRY_SHIFT;
+    uint64_t entry;
+
+    if (UNLIKELY(!port_probe((const uint64_t *)&span_table[(intptr_t)addr >> SPAN_GRANULE_SHIFT],
+                             &entry)))
+        return false;
+    *span = span_by_entry(entry);
+    return true;
 }
 
-/* The descriptor in an entry that is neither 0 nor SPAN_CLASS_FREED. */
-static inline struct span *span_entry_span(uint64_t entry)
-{
-    return (struct span *)((int64_t)(entry << (64 - SPAN_ENTRY_SHIFT)) >> (64 - SPAN_ENTRY_SHIFT));
-}
-
-/* The span that holds an address, NULL if none.  Any context. */
+/* The span that holds an address, NULL if none, for any address and anybody.  Any context. */
 static inline struct span *span_of(const void *addr)
 {
-    uint64_t entry = span_entry(addr);
+    intptr_t high = (intptr_t)addr >> (SPAN_ADDRESS_BITS - 1);
 
-    if (entry == 0 || span_entry_class(entry) == SPAN_CLASS_FREED)
+    if (UNLIKELY(high != 0 && high != -1))
         return NULL;
-    return span_entry_span(entry);
+
+    const struct span *span = span_by_entry(atomic_load_explicit(
+        &span_table[(intptr_t)addr >> SPAN_GRANULE_SHIFT], memory_order_acquire));
+
+    return LIKELY(span->span_class < SPAN_CLASS_NONE) ? (struct span *)span : NULL;
+}
+
+static inline size_t span_granules(const struct span *span)
+{
+    return span->owner != NULL ? span->owner->layout.granules : span->free_word;
 }
 
 static inline size_t span_bytes(const struct span *span)
 {
-    return span->granules * GRANULE_BYTES;
+    return span_granules(span) * GRANULE_BYTES;
 }
 
 /* 0: one large object. */
 static inline unsigned span_slot_count(const struct span *span)
 {
-    return (unsigned)(span->slot_limit >> 32);
+    return span->owner != NULL ? span->owner->layout.slot_count : 0;
 }
 
-/*
- * The slot that holds an address of a span: index in the upper half (too large in the tail), and
- * the lower half below slot_magic exactly if the address is the slot's first byte.
- */
-static inline uint64_t span_slot_product(const struct span *span, const void *addr)
+static inline size_t span_slot_bytes(const struct span *span)
 {
-    return (uint64_t)(uint32_t)((uintptr_t)addr - span->base) * span->slot_magic;
+    return span->owner != NULL ? span->owner->layout.slot_bytes : 0;
 }
 
-static inline bool span_product_is_slot(const struct span *span, uint64_t product)
+/* Is this the first byte of a slot, in a span whose owner has that key? */
+static ALWAYS_INLINE bool span_is_slot(const struct span *span, const void *addr, uint64_t key)
 {
-    return (uint32_t)product < span->slot_magic && product < span->slot_limit;
+    return (uintptr_t)addr * span->magic - span->bias + key < SPAN_SLOT_LIMIT;
+}
+
+/* The same, whoever owns it. */
+static inline bool span_is_any_slot(const struct span *span, const void *addr)
+{
+    return span->owner != NULL && span_is_slot(span, addr, span->owner->key);
+}
+
+/* The number of the slot that has an address of the span; too large in the tail. */
+static inline size_t span_slot_index(const struct span *span, const void *addr)
+{
+    return (size_t)((unsigned __int128)((uintptr_t)addr - span->base) * span->magic >> 64);
 }
 
 static inline void *span_slot(const struct span *span, unsigned index)
 {
-    return (void *)(span->base + (uintptr_t)index * span->slot_bytes);
+    return (void *)(span->base + (uintptr_t)index * span->owner->layout.slot_bytes);
 }
 
 /* The bitmap of free slots: in the descriptor, or at the end of the span. */
@@ -142,7 +192,7 @@ static inline uint64_t *span_free_map(struct span *span)
 }
 
 /* Give a slot back; false: it is free already.  Owner's lock held. */
-static inline bool span_give_slot(struct span *span, unsigned index)
+static inline bool span_give_slot(struct span *span, size_t index)
 {
     uint64_t *word = &span_free_map(span)[index / 64];
     uint64_t bit = 1ull << index % 64;
@@ -156,11 +206,14 @@ static inline bool span_give_slot(struct span *span, unsigned index)
 
 /*
  * span_create_slots -- make a span, all of its slots free.
+ *   page_flags  enum page_flags
+ *   limit       physical bytes that its last byte lies below; 0: anywhere
  *   returns  NULL when memory is exhausted (nothing changed)
  *   context  irq; takes SPAN_DESC, then the page heap's locks
  *   pairs    span_destroy
  */
-struct span *span_create_slots(const struct slot_layout *layout, unsigned span_class, void *owner);
+struct span *span_create_slots(const struct span_owner *owner, unsigned page_flags,
+                               uintptr_t limit);
 
 /*
  * span_create_large -- make a span that is one object.
@@ -180,13 +233,16 @@ struct span *span_create_large(size_t bytes, size_t align_pages, unsigned page_f
  */
 bool span_destroy(struct span *span);
 
-/* Take up to n free slots, lowest first; returns how many stand in out[].  Owner's lock held. */
-unsigned span_take_slots(struct span *span, unsigned n, void **out);
+/*
+ * span_take_slots -- take up to n free slots, from that number of slot on, round to it again.
+ *   returns  how many stand in out[].  Owner's lock held.
+ */
+unsigned span_take_slots(struct span *span, unsigned from, unsigned n, void **out);
 bool span_slot_is_free(const struct span *span, unsigned index); /* exact with the owner's lock */
 
 /*
  * span_last_slot -- what an address was before its span was destroyed, as far as the table knows.
- *   returns  false if no span of a size class or large object began its slot there
+ *   returns  false if no span of a size class or large object was there
  */
 bool span_last_slot(const void *addr, unsigned *span_class);
 

@@ -58,21 +58,6 @@ void bench_allocs(struct bench *bench, uint64_t allocs, uint64_t bytes)
     bench->alloc_bytes = bytes;
 }
 
-struct bench_slab_totals bench_slab_totals(void)
-{
-    struct bench_slab_totals totals = {0};
-    struct slab_class_stats row;
-
-    mm_drain();
-    for (size_t i = 0; i < slab_class_count(); i++) {
-        if (slab_class_stats(i, &row)) {
-            totals.allocs += row.allocs;
-            totals.bytes += row.allocs * row.slot_bytes;
-        }
-    }
-    return totals;
-}
-
 /* ---- Measuring ---- */
 
 static struct bench bench_run_once(void (*loop)(struct bench *), size_t arg, uint64_t n)

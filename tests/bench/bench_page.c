@@ -39,8 +39,11 @@ static void empty_page_pair(struct bench *bench)
     size_t pages = (size_t)1 << bench->arg;
 
     bench_start(bench);
-    for (uint64_t i = bench->n; i > 0; i--)
+    for (uint64_t i = bench->n; i > 0; i--) {
+        bench_call();
         bench_use(bench_opaque(pages));
+        bench_call();
+    }
     bench_stop(bench);
 }
 
@@ -75,14 +78,18 @@ static NOINLINE void page_batch_give(void **pages)
 
 static NOINLINE void page_batch_take_empty(void **pages)
 {
-    for (size_t i = 0; i < BATCH_PAGES; i++)
+    for (size_t i = 0; i < BATCH_PAGES; i++) {
+        bench_call();
         pages[i] = bench_opaque(1);
+    }
 }
 
 static NOINLINE void page_batch_give_empty(void **pages)
 {
-    for (size_t i = 0; i < BATCH_PAGES; i++)
+    for (size_t i = 0; i < BATCH_PAGES; i++) {
         bench_use(pages[i]);
+        bench_call();
+    }
 }
 
 static void page_batch_alloc(struct bench *bench)

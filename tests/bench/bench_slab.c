@@ -55,8 +55,11 @@ static void empty_pair(struct bench *bench)
     size_t bytes = bench->arg;
 
     bench_start(bench);
-    for (uint64_t i = bench->n; i > 0; i--)
+    for (uint64_t i = bench->n; i > 0; i--) {
+        bench_call();
         bench_use(bench_opaque(bytes));
+        bench_call();
+    }
     bench_stop(bench);
 }
 
@@ -117,14 +120,18 @@ static NOINLINE void batch_free(void **objects)
 
 static NOINLINE void batch_empty_alloc(void **objects, size_t bytes)
 {
-    for (size_t i = 0; i < BATCH_OBJECTS; i++)
+    for (size_t i = 0; i < BATCH_OBJECTS; i++) {
+        bench_call();
         objects[i] = bench_opaque(bytes);
+    }
 }
 
 static NOINLINE void batch_empty_free(void **objects)
 {
-    for (size_t i = 0; i < BATCH_OBJECTS; i++)
+    for (size_t i = 0; i < BATCH_OBJECTS; i++) {
         bench_use(objects[i]);
+        bench_call();
+    }
 }
 
 /* All batches of a sample; the clock runs in `part` only. */
@@ -233,6 +240,7 @@ BENCH(CachePair, .name = "CachePair/size=", BENCH_ARGS(bench_cache_sizes), .loop
 
 #define CHURN_SLOTS 4096u
 #define CHURN_STEPS 1000000u
+#define CHURN_SEED  0x9e3779b97f4a7c15ull
 #define CHURN_PAGES (CHURN_SLOTS * sizeof(void *) / PAGE_BYTES)
 
 static const size_t bench_churn_slots[] = {CHURN_SLOTS};
@@ -254,7 +262,7 @@ static ALWAYS_INLINE size_t churn_draw(uint64_t *state, size_t *bytes)
 
 static NOINLINE void churn_run(void **slots, uint64_t steps)
 {
-    uint64_t state = 0x9e3779b97f4a7c15ull;
+    uint64_t state = CHURN_SEED;
 
     for (uint64_t i = steps; i > 0; i--) {
         size_t bytes;
@@ -267,7 +275,7 @@ static NOINLINE void churn_run(void **slots, uint64_t steps)
 
 static NOINLINE void churn_run_empty(void **slots, uint64_t steps)
 {
-    uint64_t state = 0x9e3779b97f4a7c15ull;
+    uint64_t state = CHURN_SEED;
 
     for (uint64_t i = steps; i > 0; i--) {
         size_t bytes;
@@ -278,6 +286,19 @@ static NOINLINE void churn_run_empty(void **slots, uint64_t steps)
     }
 }
 
+static uint64_t churn_bytes(uint64_t steps)
+{
+    uint64_t state = CHURN_SEED, sum = 0;
+
+    for (uint64_t i = steps; i > 0; i--) {
+        size_t bytes;
+
+        (void)churn_draw(&state, &bytes);
+        sum += bytes;
+    }
+    return sum;
+}
+
 static void churn(struct bench *bench)
 {
     void **slots = page_alloc(CHURN_PAGES, PAGE_ZERO);
@@ -286,16 +307,12 @@ static void churn(struct bench *bench)
         bench->skip = bench_no_memory;
         return;
     }
-
-    struct bench_slab_totals before = bench_slab_totals();
     bench_start(bench);
     churn_run(slots, bench->n);
     bench_stop(bench);
     for (size_t i = 0; i < CHURN_SLOTS; i++)
         kfree(slots[i]);
-
-    struct bench_slab_totals after = bench_slab_totals();
-    bench_allocs(bench, after.allocs - before.allocs, after.bytes - before.bytes);
+    bench_allocs(bench, bench->n, churn_bytes(bench->n));
     page_free(slots, CHURN_PAGES);
 }
 

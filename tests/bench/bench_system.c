@@ -117,16 +117,14 @@ static void replay_passes(struct bench *bench, struct trace *trace, unsigned fla
 static void replay_real(struct bench *bench)
 {
     struct trace trace;
-    struct bench_slab_totals before = bench_slab_totals();
 
     replay_passes(bench, &trace, 0);
     if (bench->skip != NULL)
         return;
 
-    struct bench_slab_totals after = bench_slab_totals();
     bench->parts = bench->n * trace.record_count;
-    bench_allocs(bench, after.allocs - before.allocs + bench->n * trace.page_allocs,
-                 after.bytes - before.bytes + bench->n * trace.pages * PAGE_BYTES);
+    bench_allocs(bench, bench->n * (trace.object_allocs + trace.page_allocs),
+                 bench->n * trace.alloc_bytes);
 }
 
 static void replay_empty(struct bench *bench)

@@ -7,7 +7,7 @@
 #include <sys/mman.h>
 
 #define LIFT_PAGE_BYTES  4096ul
-#define LIFT_TABLE_BYTES (256 * GIB) /* addresses for all tables */
+#define LIFT_TABLE_BYTES (512 * GIB) /* addresses for all tables */
 
 char *lift_ram;
 unsigned lift_cpus = 1;

@@ -21,6 +21,7 @@
 #include <time.h>
 #include "kernel/base/base.h"
 #include "kernel/base/check.h"
+#include "kernel/base/seq_magazine.h"
 #include "kernel/base/seq_window.h"
 
 #define PORT_CPU_MAX  64
@@ -141,6 +142,11 @@ void port_call_all(void (*fn)(void *arg), void *arg);
 #define port_window_give_run(name, addr, pages) \
     lift_here(seq_window_give_run(lift_seq(name), addr, pages))
 
+#define port_magazine_pop(name, index, out) \
+    lift_here((*(out) = seq_magazine_pop(&port_this_cpu(name)->tops[index])) != NULL)
+#define port_magazine_push(name, index, slot, token) \
+    lift_here(seq_magazine_push(&port_this_cpu(name)->tops[index], slot, token))
+
 static inline unsigned long port_lock(port_lock_t *lock)
 {
     unsigned long irq_state = port_irq_save();
@@ -153,6 +159,12 @@ static inline void port_unlock(port_lock_t *lock, unsigned long irq_state)
 {
     lift_unlock(lock);
     port_irq_restore(irq_state);
+}
+
+static inline uint32_t port_lock_waits(const port_lock_t *lock)
+{
+    (void)lock;
+    return 0;
 }
 
 static inline bool port_lock_is_held(const port_lock_t *lock)
@@ -213,6 +225,12 @@ static inline void port_zero_pages(void *addr, size_t pages)
 
 #define PORT_FRESH_IS_ZERO true /* the mapping's pages */
 
+static inline bool port_probe(const uint64_t *word, uint64_t *out)
+{
+    *out = *word;
+    return true;
+}
+
 #define PORT_SETTING_AUTO UINT64_MAX
 
 static inline uint64_t port_setting_dmareserve(void)
@@ -233,6 +251,16 @@ static inline uint64_t port_setting_zeroahead(void)
 static inline bool port_setting_page_poison(void)
 {
     return false;
+}
+
+static inline bool port_setting_slab_random(void)
+{
+    return true;
+}
+
+static inline uint64_t port_setting_seed(void)
+{
+    return 1;
 }
 
 static inline bool port_setting_page_owner(void)

@@ -166,6 +166,7 @@ static void report_print_layers(const struct replay_report *report)
     printk("  %-34s %12s %12s\n", "held by layer, KiB", "at the peak", "at the end");
     report_print_layer("objects in use, as slots", peak->object_bytes, end->object_bytes);
     report_print_layer("magazines", peak->magazine_bytes, end->magazine_bytes);
+    report_print_layer("depots", peak->depot_bytes, end->depot_bytes);
     report_print_layer("central: free slots, tails", peak->central_bytes, end->central_bytes);
     report_print_layer("spans, the three above", peak->span_bytes, end->span_bytes);
     report_print_layer("pages handed out", peak->page_alloc_bytes, end->page_alloc_bytes);

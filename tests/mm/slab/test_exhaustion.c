@@ -268,24 +268,47 @@ TEST(slab, every_failure_unwinds_with_interrupts_off)
     }
 }
 
-/* A CPU's magazine is bounded: what many frees leave behind is a few KiB. */
-TEST(slab, frees_strand_a_magazine_at_most)
+/* What many frees leave behind: two magazines at this CPU, and what the depots may hold. */
+TEST(slab, frees_strand_magazines_and_depots_within_bounds)
 {
     static void *objects[4096];
-    size_t spans_before;
 
     mm_drain();
-    spans_before = span_stats().span_bytes;
-    for (unsigned i = 0; i < ARRAY_COUNT(objects); i++)
-        REQUIRE(t, (objects[i] = kmalloc(128)) != NULL);
+
+    size_t bytes_before = span_stats().span_bytes;
+
+    REQUIRE(t, kmalloc_bulk(128, ARRAY_COUNT(objects), objects) == ARRAY_COUNT(objects));
     kfree_bulk(ARRAY_COUNT(objects), objects);
-    EXPECT(t, slab_stats().magazine_bytes <= 30 * 128);
-    EXPECT(t, span_stats().span_bytes - spans_before <= 31 * GRANULE_BYTES);
+    EXPECT(t, slab_stats().magazine_bytes <= 2 * 31 * 128);
+    EXPECT(t, slab_stats().depot_bytes >= 4096 * 128 - 2 * 31 * 128 - 31 * 128);
+    mm_check();
     slab_drain_this_cpu(NULL);
-    EXPECT(t, span_stats().span_bytes - spans_before <= GRANULE_BYTES);
+    EXPECT(t, slab_stats().magazine_bytes == 0);
+    slab_drain_all();
+    EXPECT(t, slab_stats().depot_bytes == 0 && span_stats().span_bytes == bytes_before);
 
-    mm_drain();
     REQUIRE(t, kmalloc_bulk(2048, 64, objects) == 64);
     kfree_bulk(64, objects);
-    EXPECT(t, slab_stats().magazine_bytes <= 8 * KIB);
+    EXPECT(t, slab_stats().magazine_bytes <= 2 * 8 * 2048);
+}
+
+/* Free slots in depots do not make the heap larger: before it grows they go back to their spans. */
+TEST(slab, depots_come_down_before_the_heap_grows)
+{
+    static void *small[8192], *large[512];
+
+    mm_drain();
+    REQUIRE(t, kmalloc_bulk(64, ARRAY_COUNT(small), small) == ARRAY_COUNT(small));
+
+    size_t before = span_stats().span_bytes;
+
+    kfree_bulk(ARRAY_COUNT(small), small);
+    EXPECT(t, slab_stats().depot_bytes > 400 * KIB);
+    EXPECT(t, span_stats().span_bytes == before);
+    REQUIRE(t, kmalloc_bulk(1024, ARRAY_COUNT(large), large) == ARRAY_COUNT(large));
+    EXPECT(t, slab_stats().depot_bytes <= span_stats().span_bytes / 16);
+    EXPECT(t, span_stats().span_bytes <= before + 100 * KIB);
+    kfree_bulk(ARRAY_COUNT(large), large);
+    mm_drain();
+    mm_check();
 }

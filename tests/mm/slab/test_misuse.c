@@ -146,8 +146,9 @@ TEST(slab_misuse, double_free)
         EXPECT_PANIC(t, free_twice_span_gone, NULL, "kfree: double free of 0x");
     }
     arg_bytes = 48;
-    EXPECT_PANIC(t, free_twice, NULL, "state: free, in the magazine of CPU");
-    EXPECT_PANIC(t, free_twice_flushed, NULL, "state: free, in its span");
+    EXPECT_PANIC(t, free_twice, NULL, "state: free, in a magazine of CPU");
+    EXPECT_PANIC(t, free_twice_flushed, NULL, "state: free, in a depot");
+    EXPECT_PANIC(t, free_twice_drained, NULL, "state: free, in its span");
     EXPECT_PANIC(t, free_twice_flushed, NULL, "kfree: double free of 0x");
     EXPECT_PANIC(t, free_twice_drained, NULL, "kfree: double free of 0x");
     arg_bytes = 50000;

@@ -85,7 +85,6 @@ TEST(size_classes, follow_the_rule)
 
         EXPECT(t, layout->slot_bytes == sizes[class]);
         EXPECT(t, layout->granules * GRANULE_BYTES == spans[class]);
-        EXPECT(t, layout->slot_magic == ((1ull << 32) + sizes[class] - 1) / sizes[class]);
         EXPECT(t, slots_bytes + map_bytes <= spans[class]);
         /* one slot more would not fit with its bitmap */
         map_bytes = slot_map_words(layout->slot_count + 1u) * sizeof(uint64_t);
@@ -131,18 +130,19 @@ TEST(size_classes, lookup_is_the_smallest)
         while (size_class_layout[class].slot_bytes < bytes ||
                !IS_ALIGNED(size_class_layout[class].slot_bytes, align))
             class ++;
-        REQUIRE(t, size_class_of(bytes) == class);
+        REQUIRE(t, size_class_of(bytes) == class && size_class_of_constant(bytes) == class);
     }
 }
 
-/* The magic tells index and first byte, for every byte of a span. */
+/* The magic tells index and first byte, for every byte of a span, and what is no slot. */
 static bool magic_divides(const struct slot_layout *layout)
 {
-    for (uint32_t offset = 0; offset < layout->granules * GRANULE_BYTES; offset++) {
-        uint64_t product = (uint64_t)offset * layout->slot_magic;
+    for (uint64_t offset = 0; offset < layout->granules * GRANULE_BYTES; offset++) {
+        uint64_t index = offset / layout->slot_bytes;
+        bool is_slot = offset % layout->slot_bytes == 0 && index < layout->slot_count;
 
-        if (product >> 32 != offset / layout->slot_bytes ||
-            ((uint32_t)product < layout->slot_magic) != (offset % layout->slot_bytes == 0))
+        if ((uint64_t)((unsigned __int128)offset * layout->slot_magic >> 64) != index ||
+            (offset * layout->slot_magic < SPAN_SLOT_LIMIT) != is_slot)
             return false;
     }
     return true;
@@ -154,19 +154,25 @@ TEST(size_classes, magic_divides_every_offset)
         EXPECT(t, magic_divides(&size_class_layout[class]));
 }
 
-/* For any other slot the product is exact while (index + 1) * error <= magic; see magic_divides. */
+/*
+ * For any other slot: first bytes give multiples of the error, of which exactly those of slots are
+ * below the limit; all other bytes give the magic at least, which is above all keys.
+ */
 TEST(size_classes, any_layout_is_sound)
 {
     for (size_t bytes = 8; bytes <= SLOT_BYTES_MAX; bytes += 8) {
         struct slot_layout layout = slot_layout_of(bytes);
         size_t span = layout.granules * GRANULE_BYTES;
         size_t map_bytes = slot_map_words(layout.slot_count) * sizeof(uint64_t);
-        uint64_t error = (uint64_t)layout.slot_magic * bytes - (1ull << 32);
+        uint64_t error = layout.slot_magic * bytes;
 
         REQUIRE(t, layout.slot_bytes == bytes && layout.slot_count > 0);
         REQUIRE(t, layout.slot_count * bytes + map_bytes <= span);
         REQUIRE(t, span % bytes <= span / SPAN_TAIL_DIVISOR);
-        REQUIRE(t, error < bytes && ((span - 1) / bytes + 1) * error <= layout.slot_magic);
+        REQUIRE(t, error * (layout.slot_count - 1u) < SPAN_SLOT_LIMIT);
+        REQUIRE(t, error * layout.slot_count >= SPAN_SLOT_LIMIT);
+        REQUIRE(t, error * (span / bytes + 1) < 1ull << 32);
+        REQUIRE(t, layout.slot_magic > 1ull << 48);
         if (bytes % 4096 == 8)
             REQUIRE(t, magic_divides(&layout));
     }

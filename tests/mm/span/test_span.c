@@ -6,11 +6,18 @@
 
 #define SPANS 200u
 
-static unsigned owner; /* some address that spans may belong to */
+/* Spans of each size class belong to one of these, with keys as a kmem_cache's. */
+static struct span_owner owners[SIZE_CLASS_COUNT];
 
 static struct span *create_class(unsigned class)
 {
-    return span_create_slots(&size_class_layout[class], class, &owner);
+    owners[class] = (struct span_owner){
+        .layout = size_class_layout[class],
+        .key = class * SPAN_KEY_UNIT,
+        .index = (uint16_t) class,
+        .span_class = (uint8_t) class,
+    };
+    return span_create_slots(&owners[class], 0, 0);
 }
 
 /* Fail the 1st, then the 2nd, ... acquisition until a run needs none. */
@@ -49,7 +56,7 @@ TEST(span, create_large_unwinds_every_failure)
 
         EXPECT(t, (span == NULL) == fired);
         if (span != NULL) {
-            EXPECT(t, span->granules == 5 && IS_ALIGNED(span->base, 16 * PAGE_BYTES));
+            EXPECT(t, span_granules(span) == 5 && IS_ALIGNED(span->base, 16 * PAGE_BYTES));
             span_destroy(span);
         }
         span_drain();
@@ -75,14 +82,16 @@ TEST(span, every_byte_finds_its_span)
         span_check(span);
         for (size_t offset = 0; offset < span_bytes(span); offset += 8) {
             char *addr = (char *)span->base + offset;
-            uint64_t product = span_slot_product(span, addr);
+            size_t slot_bytes = span_slot_bytes(span), index = offset / slot_bytes;
+            bool is_slot = offset % slot_bytes == 0 && index < span_slot_count(span);
 
             REQUIRE(t, span_of(addr) == span && span_of(addr + 7) == span);
-            REQUIRE(t, span_entry_class(span_entry(addr)) == class);
-            REQUIRE(t, product >> 32 == offset / span->slot_bytes);
-            REQUIRE(t, span_product_is_slot(span, product) ==
-                           (offset % span->slot_bytes == 0 &&
-                            offset / span->slot_bytes < span_slot_count(span)));
+            REQUIRE(t, span->span_class == class && span->index == class);
+            REQUIRE(t, span_slot_index(span, addr) == index);
+            REQUIRE(t, span_is_any_slot(span, addr) == is_slot);
+            REQUIRE(t, !span_is_any_slot(span, addr + 1) && !span_is_any_slot(span, addr + 4));
+            for (uint64_t key = 0; key < 512 * SPAN_KEY_UNIT; key += SPAN_KEY_UNIT)
+                REQUIRE(t, span_is_slot(span, addr, key) == (is_slot && key == owners[class].key));
         }
         EXPECT(t, span_of((char *)span->base - 1) != span);
         EXPECT(t, span_of((char *)span->base + span_bytes(span)) != span);
@@ -94,12 +103,17 @@ TEST(span, addresses_outside_have_none)
 {
     static char in_image;
     char on_stack;
+    const struct span *near;
 
     EXPECT(t, span_of(NULL) == NULL);
     EXPECT(t, span_of((void *)1) == NULL);
     EXPECT(t, span_of((void *)UINTPTR_MAX) == NULL);
     EXPECT(t, span_of((void *)(port_direct_base() - 1)) == NULL);
-    EXPECT(t, span_of((void *)(port_direct_base() + span_table_count * GRANULE_BYTES)) == NULL);
+    EXPECT(t, !span_near((void *)0x6b6b6b6b6b6b6b6b, &near));
+    EXPECT(t, span_near(NULL, &near) && near == &span_none);
+    EXPECT(t, span_of((void *)0x6b6b6b6b6b6b6b6b) == NULL);
+    EXPECT(t, span_of((void *)0x800000000000) == NULL);
+    EXPECT(t, span_of((void *)0xffff7fffffffffff) == NULL);
     EXPECT(t, span_of((void *)(port_direct_base() + MM_PHYS_BYTES - 1)) == NULL);
     EXPECT(t, span_of(&in_image) == NULL);
     EXPECT(t, span_of(&on_stack) == NULL);
@@ -108,6 +122,7 @@ TEST(span, addresses_outside_have_none)
 TEST(span, tombstones_tell_the_last_slot)
 {
     struct span *span = create_class(45); /* 4864 bytes, 5 slots in 3 granules */
+    const struct span *near;
     unsigned class = 0;
 
     REQUIRE(t, span != NULL);
@@ -118,16 +133,15 @@ TEST(span, tombstones_tell_the_last_slot)
     EXPECT(t, span_destroy(span));
     EXPECT(t, span_of(base) == NULL && span_of(base + 2 * GRANULE_BYTES) == NULL);
     for (size_t offset = 0; offset < 3 * GRANULE_BYTES; offset += 8)
-        EXPECT(t,
-               span_last_slot(base + offset, &class) == (offset % 4864 == 0 && offset / 4864 < 5));
-    EXPECT(t, class == 45);
+        EXPECT(t, span_last_slot(base + offset, &class) && class == 45);
+    EXPECT(t, span_near(base, &near) && !span_is_slot(near, base, 0));
 
     span = span_create_large(3 * GRANULE_BYTES, 1, 0);
     REQUIRE(t, span != NULL);
     base = (char *)span->base;
     EXPECT(t, span_destroy(span));
     EXPECT(t, span_last_slot(base, &class) && class == SPAN_CLASS_LARGE);
-    EXPECT(t, !span_last_slot(base + GRANULE_BYTES, &class));
+    EXPECT(t, !span_last_slot(&class, &class));
 }
 
 #define DESTROY_ROUNDS 1000u
@@ -179,6 +193,7 @@ TEST(span, destroyed_by_two_cpus_is_destroyed_once)
 TEST(span, slots_go_out_once)
 {
     static void *slots[1024 + 1];
+    uint64_t state = test_seed(t);
 
     for (unsigned class = 1; class < SIZE_CLASS_COUNT; class ++) {
         struct span *span = create_class(class);
@@ -187,11 +202,13 @@ TEST(span, slots_go_out_once)
         REQUIRE(t, span != NULL);
         count = span_slot_count(span);
         for (unsigned n = 1; taken < count; n++)
-            taken += span_take_slots(span, n, slots + taken);
+            taken +=
+                span_take_slots(span, (unsigned)(test_random(&state) % count), n, slots + taken);
         EXPECT(t, taken == count && span->free_count == 0);
-        EXPECT(t, span_take_slots(span, 1, slots + count) == 0);
+        EXPECT(t, span_take_slots(span, 0, 1, slots + count) == 0);
         for (unsigned i = 0; i < count; i++) {
-            EXPECT(t, slots[i] == span_slot(span, i) && !span_slot_is_free(span, i));
+            EXPECT(t, span_is_any_slot(span, slots[i]));
+            EXPECT(t, !span_slot_is_free(span, i));
             EXPECT(t, span_give_slot(span, i));
             EXPECT(t, !span_give_slot(span, i));
             EXPECT(t, span_slot_is_free(span, i));
@@ -235,7 +252,19 @@ static void break_base(void *span)
 
 static void break_slot_count(void *span)
 {
-    ((struct span *)span)->slot_limit += 1ull << 32;
+    owners[26].layout.slot_count++;
+    span_check(span);
+}
+
+static void break_magic(void *span)
+{
+    ((struct span *)span)->magic--;
+    span_check(span);
+}
+
+static void break_key(void *span)
+{
+    owners[26].key += SPAN_KEY_UNIT;
     span_check(span);
 }
 
@@ -253,8 +282,9 @@ static void break_free_map(void *span)
 
 static void break_entry(void *span)
 {
-    ((struct span *)span)->span_class++;
-    span_check(span);
+    struct span copy = *(struct span *)span; /* to which no entry leads */
+
+    span_check(&copy);
 }
 
 TEST(span, check_names_the_broken_invariant)
@@ -264,6 +294,8 @@ TEST(span, check_names_the_broken_invariant)
     REQUIRE(t, span != NULL);
     EXPECT_PANIC(t, break_base, span, "S1 broken");
     EXPECT_PANIC(t, break_slot_count, span, "S2 broken");
+    EXPECT_PANIC(t, break_magic, span, "S5 broken");
+    EXPECT_PANIC(t, break_key, span, "S5 broken");
     EXPECT_PANIC(t, break_free_count, span, "S3 broken");
     EXPECT_PANIC(t, break_free_map, span, "S3 broken");
     EXPECT_PANIC(t, break_entry, span, "S4 broken");

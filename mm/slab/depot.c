@@ -1,0 +1,178 @@
+/*
+ * The depot of a central, full magazines; and the checks of all of a central.  The theory stands in
+ * mm/slab/central.h.
+ */
+#include "mm/slab/central.h"
+#include "mm/slab/slab_impl.h"
+
+_Atomic size_t central_depot_bytes;
+
+PORT_STAT(slab, depot_refused);
+
+static size_t depot_bytes_of(const struct central *central, magazine_t magazine)
+{
+    return magazine_count(magazine) * central->owner.layout.slot_bytes;
+}
+
+/* The one below in a depot: its first word is never a slot's. */
+static magazine_t depot_next(magazine_t magazine)
+{
+    return (magazine_t)magazine_block(magazine)->words[0];
+}
+
+magazine_t central_take_full(struct central *central, unsigned shard_number)
+{
+    struct central_shard *shard = &central->shards[shard_number];
+    unsigned long irq = port_lock(&shard->lock);
+    magazine_t magazine = shard->full;
+
+    if (magazine != 0) {
+        shard->full = depot_next(magazine);
+        shard->full_count--;
+        shard->full_slots -= magazine_count(magazine);
+        shard->full_low = MIN(shard->full_low, shard->full_count);
+    }
+    port_unlock(&shard->lock, irq);
+    if (magazine != 0)
+        atomic_fetch_sub_explicit(&central_depot_bytes, depot_bytes_of(central, magazine),
+                                  memory_order_relaxed);
+    return magazine;
+}
+
+bool central_give_full(struct central *central, unsigned shard_number, magazine_t magazine)
+{
+    struct central_shard *shard = &central->shards[shard_number];
+    size_t bytes = depot_bytes_of(central, magazine);
+    size_t before = atomic_fetch_add_explicit(&central_depot_bytes, bytes, memory_order_relaxed);
+
+    if (before + bytes > atomic_load_explicit(&slab_limits.depot_bytes, memory_order_relaxed)) {
+        atomic_fetch_sub_explicit(&central_depot_bytes, bytes, memory_order_relaxed);
+        port_stat_inc(slab, depot_refused);
+        return false;
+    }
+
+    unsigned long irq = port_lock(&shard->lock);
+
+    magazine_block(magazine)->words[0] = (void *)shard->full;
+    shard->full = magazine;
+    shard->full_count++;
+    shard->full_slots += magazine_count(magazine);
+    port_unlock(&shard->lock, irq);
+    return true;
+}
+
+/* Up to so many magazines of one shard to their spans; returns how many. */
+static size_t depot_trim_shard(struct central *central, unsigned shard, size_t magazines)
+{
+    size_t trimmed = 0;
+    magazine_t magazine;
+
+    while (trimmed < magazines && (magazine = central_take_full(central, shard)) != 0) {
+        central_give(central, magazine_count(magazine), magazine_slots(magazine));
+        magazine_free(magazine_block(magazine));
+        trimmed++;
+    }
+    return trimmed;
+}
+
+size_t central_trim_depot(struct central *central, size_t magazines)
+{
+    size_t trimmed = 0;
+
+    for (unsigned shard = 0; shard < CENTRAL_SHARDS; shard++)
+        trimmed += depot_trim_shard(central, shard, magazines - trimmed);
+    return trimmed;
+}
+
+void central_age(struct central *central)
+{
+    for (unsigned i = 0; i < CENTRAL_SHARDS; i++) {
+        struct central_shard *shard = &central->shards[i];
+        unsigned long irq = port_lock(&shard->lock);
+        size_t idle = MIN(shard->full_low, shard->full_count);
+
+        shard->full_low = shard->full_count - idle;
+        port_unlock(&shard->lock, irq);
+        depot_trim_shard(central, i, idle);
+    }
+}
+
+struct central_sums central_sums(struct central *central)
+{
+    struct central_sums sums = {0};
+
+    for (unsigned i = 0; i < CENTRAL_SHARDS; i++) {
+        struct central_shard *shard = &central->shards[i];
+        unsigned long irq = port_lock(&shard->lock);
+
+        sums.spans += shard->span_count;
+        sums.free_slots += shard->free_slots;
+        sums.full_slots += shard->full_slots;
+        sums.full_count += shard->full_count;
+        port_unlock(&shard->lock, irq);
+    }
+    return sums;
+}
+
+/* ---- Checks ---- */
+
+static void central_require(bool holds, const struct central *central, const char *invariant)
+{
+    if (!holds)
+        port_panic("central_check: %s broken in %s", invariant, central->name);
+}
+
+static void check_span(const struct central *central, unsigned shard, const struct span *span,
+                       unsigned list)
+{
+    central_require(span->owner == &central->owner && span->list == list && span->shard == shard,
+                    central, "C1");
+    central_require(central_list_for(span) == list, central, "C2");
+    span_check(span);
+    for (unsigned i = 0; i < span_slot_count(span); i++)
+        central_require(!span_slot_is_free(span, i) || slab_has_token(span_slot(span, i)), central,
+                        "C4");
+}
+
+void central_check_slots(const struct central *central, unsigned n, void *const *slots)
+{
+    for (unsigned i = 0; i < n; i++) {
+        const struct span *span = span_of(slots[i]);
+
+        central_require(span != NULL && span->owner == &central->owner &&
+                            span_is_any_slot(span, slots[i]) &&
+                            !span_slot_is_free(span, (unsigned)span_slot_index(span, slots[i])),
+                        central, "C5");
+        central_require(slab_has_token(slots[i]), central, "C4");
+    }
+}
+
+static void check_shard(struct central *central, unsigned number)
+{
+    struct central_shard *shard = &central->shards[number];
+    size_t spans = 0, free_slots = 0, full_count = 0, full_slots = 0;
+    unsigned long irq = port_lock(&shard->lock);
+
+    for (unsigned list = 0; list < CENTRAL_LISTS; list++) {
+        for (struct span *span = shard->lists[list]; span != NULL; span = span->next) {
+            check_span(central, number, span, list);
+            spans++;
+            free_slots += span->free_count;
+        }
+    }
+    for (magazine_t full = shard->full; full != 0; full = depot_next(full)) {
+        central_check_slots(central, magazine_count(full), magazine_slots(full));
+        full_count++;
+        full_slots += magazine_count(full);
+    }
+    central_require(spans == shard->span_count && free_slots == shard->free_slots &&
+                        full_count == shard->full_count && full_slots == shard->full_slots,
+                    central, "C3");
+    port_unlock(&shard->lock, irq);
+}
+
+void central_check(struct central *central)
+{
+    for (unsigned shard = 0; shard < CENTRAL_SHARDS; shard++)
+        check_shard(central, shard);
+}
