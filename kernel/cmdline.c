@@ -18,6 +18,7 @@ struct settings settings = {
     .dmareserve_bytes = SETTING_AUTO,
     .reserve_bytes = SETTING_AUTO,
     .zeroahead_bytes = SETTING_AUTO,
+    .quarantine_bytes = SETTING_AUTO,
 };
 
 enum setting_kind {
@@ -28,6 +29,7 @@ enum setting_kind {
     SETTING_FLAG,     /* bool */
     SETTING_GOGC,     /* unsigned, or "off" for 0 */
     SETTING_THEN,     /* enum then_what */
+    SETTING_SLAB,     /* char[SLAB_SETTING_BYTES] */
 };
 
 struct setting {
@@ -69,8 +71,11 @@ static const struct setting cmdline_table[] = {
     {"gcstoptheworld", SETTING_NUMBER, &settings.gcstoptheworld, 0, 2, "0, 1 or 2"},
     {"gccheckmark", SETTING_NUMBER, &settings.gccheckmark, 0, 1, "0 or 1"},
     {"clobberfree", SETTING_NUMBER, &settings.clobberfree, 0, 1, "0 or 1"},
-    {"slab_debug", SETTING_TEXT, settings.slab_debug, 0, sizeof(settings.slab_debug) - 1,
-     "up to 63 bytes"},
+    {"slab_debug", SETTING_SLAB, settings.slab_debug, 0, sizeof(settings.slab_debug) - 1,
+     "0, 1 or letters of rpqts (redzone+poison+quarantine+trace+sites), then names, as in "
+     "rp,kmalloc-64; up to 63 bytes"},
+    {"quarantine", SETTING_SIZE, &settings.quarantine_bytes, 4 * KIB, TIB,
+     "0 (none) or 4KiB to 1TiB, as in 16M"},
 };
 _Static_assert(ARCH_CPU_MAX == 64 && ARCH_NODE_MAX == 64, "the texts of cpus=, nodes= name it");
 
@@ -114,6 +119,8 @@ static bool cmdline_set(const struct setting *setting, const char *value)
         return cmdline_set_text(setting, value);
     case SETTING_THEN:
         return cmdline_set_then(value);
+    case SETTING_SLAB:
+        return slab_setting_is_valid(value) && cmdline_set_text(setting, value);
     case SETTING_SIZE:
         if (!parse_size(value, &number))
             return false;

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "kernel/base/base.h"
+#include "kernel/slab_setting.h"
 
 #define SETTING_AUTO UINT64_MAX /* no value was given: who asks decides */
 
@@ -33,7 +34,9 @@ struct settings {
     unsigned gogc;             /* gogc=100|off; 0: off */
     uint64_t memlimit_bytes;
     unsigned gctrace, schedtrace_ms, scavtrace, gcstoptheworld, gccheckmark, clobberfree;
-    char slab_debug[64];
+    char slab_debug[SLAB_SETTING_BYTES]; /* slab_debug= kernel/slab_setting.h; "": none */
+    uint64_t
+        quarantine_bytes; /* quarantine= of freed objects, slab_debug=q; SETTING_AUTO likewise */
 };
 
 extern struct settings settings;

@@ -211,6 +211,27 @@ static void panic_wrong_size(void)
     kfree_sized(kmalloc(100), 1000);
 }
 
+static void panic_slab_bounds(void)
+{
+    char *object = kmalloc(50);
+
+    object[50] = 0;
+    kfree(object);
+}
+
+static void panic_slab_poison(void)
+{
+    char *object = kmalloc(100);
+    void *next;
+
+    kfree(object);
+    ((char *)panic_hide(object))[40] = 0;
+    do { /* it comes out again, in time */
+        next = kmalloc(100);
+        kfree(next);
+    } while (next != object);
+}
+
 static void panic_page_double_free(void)
 {
     void *run = page_alloc(20, 0);
@@ -266,6 +287,8 @@ static const struct panic_kind {
     {"double-free", panic_double_free},
     {"bad-free", panic_bad_free},
     {"wrong-size", panic_wrong_size},
+    {"slab-bounds", panic_slab_bounds},
+    {"slab-poison", panic_slab_poison},
     {"page-double-free", panic_page_double_free},
     {"page-poison", panic_page_poison},
     {"lock-order", panic_lock_order},

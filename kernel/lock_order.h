@@ -13,6 +13,8 @@
     X(TEST)        /* tests' own locks */                        \
     X(REPLAY)      /* replay's shared state */                   \
     X(SLAB_CACHES) /* the list of kmem_caches */                 \
+    X(QUARANTINE)  /* freed objects that wait */                 \
+    X(SITES)       /* sites of allocations not yet used */       \
     X(CENTRAL)     /* spans with free slots of one span class */ \
     X(MAGAZINES)   /* the pool of empty magazines */             \
     X(SPAN_DESC)   /* the pool of span descriptors */            \

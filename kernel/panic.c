@@ -55,6 +55,17 @@ void backtrace_print(const uintptr_t *pcs, size_t count)
         panic_frame_print(i, pcs[i], pcs[i] - 1);
 }
 
+void backtrace_site_name(uintptr_t pc, char *out, size_t bytes)
+{
+    const char *name;
+    size_t offset;
+
+    if (arch_symbol(pc - 1, &name, &offset))
+        format_string(out, bytes, "%s+0x%zx", name, offset + 1);
+    else
+        format_string(out, bytes, "0x%lx", pc);
+}
+
 /* As backtrace_print, but pcs[0] is where a trap or interrupt hit. */
 static void panic_trap_backtrace_print(const uintptr_t *pcs, size_t count)
 {

@@ -15,3 +15,6 @@ NORETURN COLD void panic(const char *format, ...) PRINTF_LIKE(1, 2);
  *   pcs  return addresses, as arch_backtrace(NULL, ...) gives them
  */
 void backtrace_print(const uintptr_t *pcs, size_t count);
+
+/* One of them without number and newline, into out[0 .. bytes): "name+0x12", else "0x...". */
+void backtrace_site_name(uintptr_t pc, char *out, size_t bytes);

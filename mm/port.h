@@ -25,6 +25,7 @@
 #include "kernel/panic.h"
 #include "kernel/percpu.h"
 #include "kernel/print.h"
+#include "kernel/slab_setting.h"
 #include "kernel/stat.h"
 
 #define PORT_CPU_MAX  ARCH_CPU_MAX /* CPUs at most */
@@ -234,6 +235,20 @@ static inline bool port_setting_page_owner(void)
     return settings.page_owner;
 }
 
+static inline uint64_t port_setting_quarantine(void) /* bytes of freed objects that wait */
+{
+    return settings.quarantine_bytes;
+}
+
+/*
+ * Is the check `letter` (mm/slab/debug.h) on for the kmem_cache or size class of that name?  NULL:
+ * for any.
+ */
+static inline bool port_setting_slab_debug(char letter, const char *name)
+{
+    return slab_setting_has(settings.slab_debug, letter, name);
+}
+
 /* ---- Idle CPUs, time ---- */
 
 /*
@@ -299,6 +314,12 @@ static inline size_t port_backtrace(uintptr_t *pcs, size_t max)
 static inline void port_backtrace_print(const uintptr_t *pcs, size_t count)
 {
     backtrace_print(pcs, count);
+}
+
+/* The place of a call by its return address, "name+0x12", as backtraces show it. */
+static inline void port_site_name(uintptr_t address, char *out, size_t bytes)
+{
+    backtrace_site_name(address, out, bytes);
 }
 
 /* A number that differs from boot to boot, as far as the machine can tell. */

@@ -17,6 +17,15 @@ done
 for glob in "page_*" "slab" "kmalloc"; do # pages checked: no window, poison, owners
     echo "hosted-address-checked-${glob%_*} 300 build/hosted-address/tests cpus=2 page_poison=1 page_owner=1 $glob"
 done
+# Debugged slots: the slab allocator's tests under all checks at once, each trace under each.
+for machine in "hosted-thread 8" "hosted-address 2" "hosted 4"; do
+    variant=${machine% *} cpus=${machine#* }
+    for glob in "kmalloc*" "kmem_cache*" "slab*"; do
+        echo "$variant-debugged-${glob%\*} 300 build/$variant/tests cpus=$cpus slab_debug=1 $glob"
+    done
+done
+echo "hosted-debugged-without-quarantine 300 build/hosted/tests cpus=4 slab_debug=1 quarantine=0 slab*"
+echo "replay-debugged 300 tests/replay/debugged.sh"
 echo "hosted-reserves-capped 60 build/hosted/tests ram=64M reserve=1G dmareserve=16M page_reserve*"
 echo "qemu-make-run 300 tests/qemu/make_run.sh"
 echo "qemu-replay 600 tests/qemu/replay.sh"
@@ -24,6 +33,7 @@ echo "qemu-loader-failures 600 tests/qemu/loader_failures.sh"
 for machine in "8 512M" "4 512M" "2 512M" "1 512M" "2 128M" "2 8G"; do
     echo "qemu-tests-$(echo "$machine" | tr ' ' -) 300 tests/qemu/tests.sh $machine"
 done
+echo "qemu-tests-debugged 300 tests/qemu/tests.sh 2 512M slab* slab_debug=1"
 echo "qemu-scavenge 300 tests/qemu/scavenge.sh"
 echo "qemu-panics 300 tests/qemu/panics.sh"
 echo "qemu-refusals 300 tests/qemu/refusals.sh"

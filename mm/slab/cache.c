@@ -19,6 +19,7 @@
  *
  * Locks: SLAB_CACHES for the list of caches and their numbers.
  */
+#include "mm/slab/debug.h"
 #include "mm/slab/slab_impl.h"
 
 _Static_assert(sizeof(struct kmem_cache) <= PAGE_BYTES, "a cache is one page");
@@ -101,13 +102,17 @@ static void cache_init_own(struct kmem_cache *cache, size_t bytes, size_t align,
 
     unsigned shift = ctor == NULL ? 0 : (unsigned)align;
     struct slot_layout layout = slot_layout_of(ALIGN_UP(bytes, align) + shift);
-    unsigned index = cache_take_index(cache);
+    unsigned index = slab_debug_flags(cache->name) == 0 ? cache_take_index(cache) : 0;
     struct central *central = &cache->own;
 
     central_init(central, cache->name, SPAN_CLASS_CACHE, index, &layout);
     central->ctor = ctor;
     central->object_shift = shift;
     central->object_bytes = ctor == NULL ? layout.slot_bytes : (uint32_t)bytes;
+    if (slab_debug_flags(cache->name) != 0) {
+        central->object_bytes = (uint32_t)bytes;
+        slab_debug_setup(central, align);
+    }
     if (flags & KMEM_CACHE_DMA32)
         central->limit = 4ul << 30;
     if (flags & KMEM_CACHE_DMA)
@@ -131,7 +136,7 @@ struct kmem_cache *kmem_cache_create(const char *name, size_t bytes, size_t alig
     if (cache == NULL)
         return NULL;
     cache->name = name;
-    if (flags & KMEM_CACHE_SHARE) {
+    if ((flags & KMEM_CACHE_SHARE) && slab_debug_flags(name) == 0) {
         cache->central = cache_shared_central(bytes, align);
         cache->index = cache->central->owner.index;
         cache->key = CACHE_NO_KEY;
@@ -145,20 +150,20 @@ struct kmem_cache *kmem_cache_create(const char *name, size_t bytes, size_t alig
 /* ---- Alloc ---- */
 
 /* Where the token stands in front of the object. */
-static PORT_RESTARTABLE void *cache_alloc_shifted(const struct central *central)
+static PORT_RESTARTABLE void *cache_alloc_shifted(const struct central *central, uintptr_t caller)
 {
     void *slot;
 
     if (LIKELY(port_magazine_pop(slab_cpu, central->owner.index, &slot)))
         return (char *)slot + central->object_shift;
-    slot = slab_alloc_slow((struct central *)central);
-    return slot != NULL ? (char *)slot + central->object_shift : NULL;
+    return slab_alloc_slow((struct central *)central, central->object_bytes, caller);
 }
 
-static NOINLINE void *cache_alloc_slow(struct kmem_cache *cache)
+static NOINLINE void *cache_alloc_slow(struct kmem_cache *cache, uintptr_t caller)
 {
-    return cache->central->object_shift != 0 ? cache_alloc_shifted(cache->central)
-                                             : slab_alloc_slow(cache->central);
+    return cache->central->object_shift != 0
+               ? cache_alloc_shifted(cache->central, caller)
+               : slab_alloc_slow(cache->central, cache->central->object_bytes, caller);
 }
 
 PORT_RESTARTABLE void *kmem_cache_alloc(struct kmem_cache *cache)
@@ -167,44 +172,40 @@ PORT_RESTARTABLE void *kmem_cache_alloc(struct kmem_cache *cache)
 
     if (LIKELY(port_magazine_pop(slab_cpu, cache->index, &slot)))
         return slot;
-    return cache_alloc_slow(cache);
+    return cache_alloc_slow(cache, SLAB_CALLER);
 }
 
 /* ---- Free ---- */
 
-/* Not by way of cache_free_slow: what it looks at might have changed meanwhile. */
-static COLD void cache_free_double(void *object)
+/* The free of a live slot that its magazine has no room for, or of one that is free. */
+static NOINLINE void cache_free_full(struct kmem_cache *cache, void *slot, uintptr_t caller,
+                                     bool is_free)
 {
-    slab_misuse("kmem_cache_free", object, SLAB_DOUBLE_FREE);
-}
+    struct central *central = cache->central;
 
-/* A slot that the fast path has found to be one in use; its token may be there by now. */
-static NOINLINE void cache_free_full(struct kmem_cache *cache, void *slot)
-{
-    slab_free_slow(cache->central, slot);
-}
-
-/* The free itself, of what is a slot's first byte. */
-static ALWAYS_INLINE void cache_free_slot(struct kmem_cache *cache, uintptr_t index, void *slot)
-{
-    uint64_t token = seq_token(slot);
-
-    if (UNLIKELY(*(uint64_t *)slot == token))
-        return cache_free_double(slot);
-    if (UNLIKELY(!port_magazine_push(slab_cpu, index, slot, token)))
-        cache_free_full(cache, slot);
+    if (is_free)
+        slab_misuse("kmem_cache_free", (char *)slot + central->object_shift, SLAB_DOUBLE_FREE);
+    slab_free_slow("kmem_cache_free", central, slot, caller);
 }
 
 /* Where the token stands in front of the object, or the cache shares, or the object is not its. */
-static PORT_RESTARTABLE NOINLINE void cache_free_other(struct kmem_cache *cache, void *object)
+static PORT_RESTARTABLE NOINLINE void cache_free_other(struct kmem_cache *cache, void *object,
+                                                       uintptr_t caller)
 {
     const struct central *central = cache->central;
     void *slot = slab_slot_of(central, object);
     const struct span *span = span_of(slot);
 
     if (span != NULL && span->owner == &central->owner &&
-        span_is_slot(span, slot, central->owner.key))
-        return cache_free_slot(cache, central->owner.index, slot);
+        span_is_slot(span, slot, central->owner.key)) {
+        uint64_t token = seq_token(slot);
+
+        if (UNLIKELY(*(uint64_t *)slot == token))
+            return cache_free_full(cache, slot, caller, true);
+        if (UNLIKELY(!port_magazine_push(slab_cpu, central->owner.index, slot, token)))
+            cache_free_full(cache, slot, caller, false);
+        return;
+    }
     if (object == NULL)
         return;
     (void)slab_live_span("kmem_cache_free", object, SLAB_DOUBLE_FREE);
@@ -216,8 +217,14 @@ PORT_RESTARTABLE void kmem_cache_free(struct kmem_cache *cache, void *object)
     const struct span *span;
 
     if (UNLIKELY(!span_near(object, &span) || !span_is_slot(span, object, cache->key)))
-        return cache_free_other(cache, object);
-    cache_free_slot(cache, cache->index, object);
+        return cache_free_other(cache, object, SLAB_CALLER);
+
+    uint64_t token = seq_token(object);
+
+    if (UNLIKELY(*(uint64_t *)object == token))
+        return cache_free_full(cache, object, SLAB_CALLER, true);
+    if (UNLIKELY(!port_magazine_push(slab_cpu, cache->index, object, token)))
+        cache_free_full(cache, object, SLAB_CALLER, false);
 }
 
 /* ---- Many at once ---- */
@@ -292,6 +299,7 @@ static void cache_drain_this_cpu(void *cache)
 
 static void cache_drain(struct kmem_cache *cache)
 {
+    slab_quarantine_drain(cache->central);
     port_call_all(cache_drain_this_cpu, cache);
     central_trim_depot(cache->central, SIZE_MAX);
     central_trim(cache->central);

@@ -1,11 +1,10 @@
 /* The central of a span class; the theory stands in mm/slab/central.h. */
 #include "mm/slab/central.h"
+#include "mm/slab/debug.h"
 #include "mm/slab/slab_impl.h"
 
 /* A magazine holds about so many bytes, and at least two slots. */
 #define CENTRAL_MAGAZINE_BYTES 32768u
-/* Of caches without a number; what they free is told apart by its owner. */
-#define CENTRAL_NUMBERLESS_KEY (0xfffeull * SPAN_KEY_UNIT)
 
 #define CENTRAL_MAGAZINE_FIRST 8u /* of these to begin with, one part of so many */
 
@@ -133,6 +132,8 @@ bool central_grow(struct central *central, unsigned shard_number)
 
         if (central->ctor != NULL)
             central->ctor(slot + central->object_shift);
+        if (UNLIKELY(central->debug_flags != 0))
+            slab_debug_new(central, slot + central->object_shift);
         slab_set_token(slot);
     }
 
@@ -153,12 +154,15 @@ static void central_retire(struct span *span)
 {
     while (span != NULL) {
         struct span *next = span->next;
+        const struct central *central = central_of(span);
 
         for (unsigned i = 0; i < span_slot_count(span); i++) {
             void *slot = span_slot(span, i);
 
             if (!slab_has_token(slot))
                 slab_misuse("slab", slot, SLAB_CORRUPT);
+            if (UNLIKELY(central->debug_flags != 0))
+                slab_debug_verify("slab", central, (char *)slot + central->object_shift);
             slab_clear_token(slot);
         }
         CHECK(span_destroy(span));

@@ -31,6 +31,9 @@
 
 #include "mm/slab/magazine.h"
 
+/* Of centrals without a number; what they free is told apart by its owner. */
+#define CENTRAL_NUMBERLESS_KEY (0xfffeull * SPAN_KEY_UNIT)
+
 #define CENTRAL_SHARDS 8u /* a power of two */
 
 /* By free slots: none; up to 1/4, 2/4, 3/4 of them, more; all. */
@@ -60,6 +63,9 @@ struct central {
     uint32_t object_shift;         /* [C] bytes from a slot's start, its token, to its object */
     uint32_t object_bytes;         /* [C] bytes of a slot that are its user's */
     uintptr_t limit;               /* [C] physical bytes that spans lie below; 0: anywhere */
+    uint32_t record_offset;        /* [C] bytes from an object's start to its record; debugged */
+    uint8_t debug_flags;           /* [C] enum slab_debug; 0: none, at no cost */
+    _Atomic size_t quarantined;    /* [A] relaxed: free objects in the quarantine */
     uint8_t magazine_max;          /* [C] slots in a magazine, at most; 0: it shall have none */
     uint8_t magazine_min;          /* [C] slots in a magazine to begin with */
     _Atomic unsigned shard_mask;   /* [A] relaxed: shards in use - 1 */

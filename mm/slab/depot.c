@@ -3,6 +3,7 @@
  * mm/slab/central.h.
  */
 #include "mm/slab/central.h"
+#include "mm/slab/debug.h"
 #include "mm/slab/slab_impl.h"
 
 _Atomic size_t central_depot_bytes;
@@ -129,6 +130,9 @@ static void check_span(const struct central *central, unsigned shard, const stru
                     central, "C1");
     central_require(central_list_for(span) == list, central, "C2");
     span_check(span);
+    for (unsigned i = 0; i < span_slot_count(span) && central->debug_flags != 0; i++)
+        slab_debug_verify("slab_check", central,
+                          (char *)span_slot(span, i) + central->object_shift);
     for (unsigned i = 0; i < span_slot_count(span); i++)
         central_require(!span_slot_is_free(span, i) || slab_has_token(span_slot(span, i)), central,
                         "C4");

@@ -11,17 +11,29 @@
  * kmalloc 14 instructions, of a constant size 9; kfree 21.
  */
 #include "kernel/base/string.h"
+#include "mm/slab/debug.h"
 #include "mm/slab/slab_impl.h"
 
 /* ---- Allocation ---- */
 
-static NOINLINE void *kmalloc_slow(size_t bytes)
+static NOINLINE void *kmalloc_slow(size_t bytes, uintptr_t caller)
 {
     if (bytes > KMALLOC_SMALL_MAX)
-        return slab_large_alloc(bytes, 1, 0);
+        return slab_large_alloc(bytes, 1, 0, caller);
     if (bytes == 0)
         return NULL;
-    return slab_alloc_slow(&slab_centrals[size_class_of(bytes)]);
+    return slab_alloc_slow(&slab_centrals[size_class_of(bytes)], bytes, caller);
+}
+
+/* As kmalloc, for a member of the family that `caller` has called. */
+static PORT_RESTARTABLE void *kmalloc_for(size_t bytes, uintptr_t caller)
+{
+    void *slot;
+
+    if (LIKELY(bytes <= KMALLOC_SMALL_MAX) &&
+        LIKELY(port_magazine_pop(slab_cpu, size_class_of(bytes), &slot)))
+        return slot;
+    return kmalloc_slow(bytes, caller);
 }
 
 PORT_RESTARTABLE void *(kmalloc)(size_t bytes)
@@ -31,87 +43,97 @@ PORT_RESTARTABLE void *(kmalloc)(size_t bytes)
     if (LIKELY(bytes <= KMALLOC_SMALL_MAX) &&
         LIKELY(port_magazine_pop(slab_cpu, size_class_of(bytes), &slot)))
         return slot;
-    return kmalloc_slow(bytes);
+    return kmalloc_slow(bytes, SLAB_CALLER);
 }
 
-PORT_RESTARTABLE void *kmalloc_of_class(size_t class)
+PORT_RESTARTABLE void *kmalloc_of_class(size_t class, size_t bytes)
 {
     void *slot;
 
     if (LIKELY(port_magazine_pop(slab_cpu, class, &slot)))
         return slot;
-    return slab_alloc_slow(&slab_centrals[class]);
+    return slab_alloc_slow(&slab_centrals[class], bytes, SLAB_CALLER);
 }
 
-void *kzalloc(size_t bytes)
+static void *kzalloc_for(size_t bytes, uintptr_t caller)
 {
     if (bytes > KMALLOC_SMALL_MAX)
-        return slab_large_alloc(bytes, 1, PAGE_ZERO);
+        return slab_large_alloc(bytes, 1, PAGE_ZERO, caller);
 
-    void *p = kmalloc(bytes);
+    void *p = kmalloc_for(bytes, caller);
 
     if (p != NULL)
         memset(p, 0, bytes);
     return p;
 }
 
+void *kzalloc(size_t bytes)
+{
+    return kzalloc_for(bytes, SLAB_CALLER);
+}
+
 void *kcalloc(size_t n, size_t bytes)
 {
     size_t total;
 
-    return __builtin_mul_overflow(n, bytes, &total) ? NULL : kzalloc(total);
+    return __builtin_mul_overflow(n, bytes, &total) ? NULL : kzalloc_for(total, SLAB_CALLER);
 }
 
-/* Slots are as aligned as their size is, up to a granule, on which spans start. */
+static PORT_RESTARTABLE void *kmalloc_aligned_class(unsigned class, size_t bytes, uintptr_t caller)
+{
+    void *slot;
+
+    if (LIKELY(port_magazine_pop(slab_cpu, class, &slot)))
+        return slot;
+    return slab_alloc_slow(&slab_centrals[class], bytes, caller);
+}
+
+/* Slots are as aligned as their size is, up to a page. */
 void *kmalloc_aligned(size_t bytes, size_t align)
 {
     if (!is_pow2(align) || align > CHUNK_BYTES || bytes == 0)
         return NULL;
-    if (bytes <= KMALLOC_SMALL_MAX && align <= GRANULE_BYTES) {
+    if (bytes <= KMALLOC_SMALL_MAX && align <= PAGE_BYTES) {
         for (unsigned class = size_class_of(bytes); class < SIZE_CLASS_COUNT; class ++) {
             if (IS_ALIGNED(size_class_layout[class].slot_bytes, align))
-                return kmalloc_of_class(class);
+                return kmalloc_aligned_class(class, bytes, SLAB_CALLER);
         }
     }
-    return slab_large_alloc(bytes, MAX(align / PAGE_BYTES, 1ul), 0);
+    return slab_large_alloc(bytes, MAX(align / PAGE_BYTES, 1ul), 0, SLAB_CALLER);
 }
 
 /* ---- Free ---- */
 
-/* Not by way of kfree_slow: what it looks at might have changed meanwhile. */
-static COLD void kfree_double(void *p)
+/* The free of a live slot that its magazine has no room for, or of one that is free. */
+static NOINLINE void kfree_full(const char *name, void *p, uintptr_t caller, bool is_free)
 {
-    slab_misuse("kfree", p, SLAB_DOUBLE_FREE);
+    if (is_free)
+        slab_misuse(name, p, SLAB_DOUBLE_FREE);
+    slab_free_slow(name, central_of(span_of(p)), p, caller);
 }
 
-/* A slot that the fast path has found to be one in use; its token may be there by now. */
-static NOINLINE void kfree_full(void *p)
-{
-    slab_free_slow(central_of(span_of(p)), p);
-}
-
-static NOINLINE void kfree_slow(void *p)
+static NOINLINE void kfree_slow(const char *name, void *p, uintptr_t caller)
 {
     if (p == NULL)
         return;
 
-    struct span *span = slab_live_span("kfree", p, SLAB_DOUBLE_FREE);
+    struct span *span = slab_live_span(name, p, SLAB_DOUBLE_FREE);
 
     if (span->span_class == SPAN_CLASS_LARGE)
         slab_large_free(span, p);
     else
-        slab_free_slow(central_of(span), slab_slot_of(central_of(span), p));
+        slab_free_slow(name, central_of(span), slab_slot_of(central_of(span), p), caller);
 }
 
-/* The free itself, of what is a slot's first byte. */
-static ALWAYS_INLINE void kfree_slot(const struct span *span, void *p)
+/* The free itself, of what is a slot's first byte; inlined, so that its caller is the family's. */
+static ALWAYS_INLINE void kfree_slot(const char *name, const struct span *span, void *p)
 {
     uint64_t token = seq_token(p);
 
     if (UNLIKELY(*(uint64_t *)p == token))
-        return kfree_double(p);
+        return kfree_full(name, p, SLAB_CALLER, true);
     if (UNLIKELY(!port_magazine_push(slab_cpu, span->index, p, token)))
-        kfree_full(p);
+        kfree_full(name, p, SLAB_CALLER, false);
 }
 
 PORT_RESTARTABLE void kfree(void *p)
@@ -119,8 +141,24 @@ PORT_RESTARTABLE void kfree(void *p)
     const struct span *span;
 
     if (UNLIKELY(!span_near(p, &span) || !span_is_slot(span, p, 0)))
-        return kfree_slow(p);
-    kfree_slot(span, p);
+        return kfree_slow("kfree", p, SLAB_CALLER);
+    kfree_slot("kfree", span, p);
+}
+
+/* As kfree, for a member of the family that `caller` has called. */
+static PORT_RESTARTABLE void kfree_for(const char *name, void *p, uintptr_t caller)
+{
+    const struct span *span;
+
+    if (UNLIKELY(!span_near(p, &span) || !span_is_slot(span, p, 0)))
+        return kfree_slow(name, p, caller);
+
+    uint64_t token = seq_token(p);
+
+    if (UNLIKELY(*(uint64_t *)p == token))
+        return kfree_full(name, p, caller, true);
+    if (UNLIKELY(!port_magazine_push(slab_cpu, span->index, p, token)))
+        kfree_full(name, p, caller, false);
 }
 
 /* True if kmalloc(bytes) would give an object of that span class and size. */
@@ -132,16 +170,23 @@ static bool kmalloc_fits(const struct span *span, size_t bytes)
     return span->span_class == size_class_of(bytes);
 }
 
-static NOINLINE void kfree_sized_slow(void *p, size_t bytes)
+/* Of a debugged object that is known to the byte. */
+static bool kmalloc_is_size(const struct span *span, const void *p, size_t bytes)
+{
+    return span->owner == NULL || central_of(span)->debug_flags == 0 ||
+           slab_debug_bytes(central_of(span), p) == bytes;
+}
+
+static NOINLINE void kfree_sized_slow(void *p, size_t bytes, uintptr_t caller)
 {
     if (p == NULL)
         return;
 
     const struct span *span = slab_live_span("kfree_sized", p, SLAB_DOUBLE_FREE);
 
-    if (!kmalloc_fits(span, bytes))
+    if (!kmalloc_fits(span, bytes) || !kmalloc_is_size(span, p, bytes))
         slab_misuse("kfree_sized", p, SLAB_WRONG_SIZE);
-    kfree_slow(p);
+    kfree_slow("kfree_sized", p, caller);
 }
 
 PORT_RESTARTABLE void kfree_sized(void *p, size_t bytes)
@@ -150,41 +195,48 @@ PORT_RESTARTABLE void kfree_sized(void *p, size_t bytes)
 
     if (UNLIKELY(bytes > KMALLOC_SMALL_MAX || !span_near(p, &span) ||
                  span->index != size_class_of(bytes) || !span_is_slot(span, p, 0)))
-        return kfree_sized_slow(p, bytes);
-    kfree_slot(span, p);
+        return kfree_sized_slow(p, bytes, SLAB_CALLER);
+    kfree_slot("kfree_sized", span, p);
 }
 
 /* ---- Size ---- */
 
-static size_t kmalloc_usable(const struct span *span)
+static size_t kmalloc_usable(const struct span *span, const void *p)
 {
-    return span->owner == NULL ? span_bytes(span) : central_of(span)->object_bytes;
+    if (span->owner == NULL)
+        return span_bytes(span);
+    if (central_of(span)->debug_flags != 0)
+        return slab_debug_bytes(central_of(span), p);
+    return central_of(span)->object_bytes;
 }
 
 size_t ksize(const void *p)
 {
-    return p == NULL ? 0 : kmalloc_usable(slab_live_span("ksize", p, SLAB_USE_AFTER_FREE));
+    return p == NULL ? 0 : kmalloc_usable(slab_live_span("ksize", p, SLAB_USE_AFTER_FREE), p);
 }
 
 void *krealloc(void *p, size_t bytes)
 {
     if (p == NULL)
-        return kmalloc(bytes);
+        return kmalloc_for(bytes, SLAB_CALLER);
     if (bytes == 0) {
-        kfree(p);
+        kfree_for("krealloc", p, SLAB_CALLER);
         return NULL;
     }
 
     struct span *span = slab_live_span("krealloc", p, SLAB_USE_AFTER_FREE);
 
-    if (kmalloc_fits(span, bytes))
+    if (kmalloc_fits(span, bytes)) {
+        if (span->owner != NULL && UNLIKELY(central_of(span)->debug_flags != 0))
+            slab_debug_resize("krealloc", central_of(span), p, bytes);
         return p;
+    }
 
-    void *moved = kmalloc(bytes);
+    void *moved = kmalloc_for(bytes, SLAB_CALLER);
 
     if (moved != NULL) {
-        memcpy(moved, p, MIN(bytes, kmalloc_usable(span)));
-        kfree(p);
+        memcpy(moved, p, MIN(bytes, kmalloc_usable(span, p)));
+        kfree_for("krealloc", p, SLAB_CALLER);
     }
     return moved;
 }
@@ -195,7 +247,7 @@ size_t kmalloc_bulk(size_t bytes, size_t n, void **out)
 {
     size_t done = 0;
 
-    while (done < n && (out[done] = kmalloc(bytes)) != NULL)
+    while (done < n && (out[done] = kmalloc_for(bytes, SLAB_CALLER)) != NULL)
         done++;
     return done;
 }
@@ -203,5 +255,5 @@ size_t kmalloc_bulk(size_t bytes, size_t n, void **out)
 void kfree_bulk(size_t n, void **p)
 {
     for (size_t i = 0; i < n; i++)
-        kfree(p[i]);
+        kfree_for("kfree_bulk", p[i], SLAB_CALLER);
 }

@@ -8,6 +8,7 @@
  *
  * Context: irq.  Locks: none; what is kept belongs to its CPU, with interrupts off.
  */
+#include "mm/slab/debug.h"
 #include "mm/slab/slab_impl.h"
 
 #define LARGE_KEPT_GRANULES 32u           /* 256 KiB: the longest span that is kept */
@@ -79,7 +80,7 @@ static struct span *large_create(size_t bytes, size_t align_pages, unsigned page
     return span_create_large(bytes, align_pages, page_flags);
 }
 
-void *slab_large_alloc(size_t bytes, size_t align_pages, unsigned page_flags)
+void *slab_large_alloc(size_t bytes, size_t align_pages, unsigned page_flags, uintptr_t caller)
 {
     size_t granules = (bytes + GRANULE_BYTES - 1) / GRANULE_BYTES;
     struct span *span = NULL;
@@ -94,6 +95,7 @@ void *slab_large_alloc(size_t bytes, size_t align_pages, unsigned page_flags)
         port_stat_inc(slab, large_failed);
         return NULL;
     }
+    slab_debug_large_alloc(span, caller);
     atomic_fetch_add_explicit(&large_count.live, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&large_count.live_bytes, granules * GRANULE_BYTES,
                               memory_order_relaxed);
@@ -107,6 +109,7 @@ void slab_large_free(struct span *span, void *p)
 
     if (__atomic_exchange_n(&span->list, LARGE_KEPT, __ATOMIC_ACQ_REL) != LARGE_LIVE)
         slab_misuse("kfree", p, SLAB_DOUBLE_FREE);
+    slab_debug_large_free(slab_debug_large_site(span), bytes);
     if (!large_keep(span, granules) && !span_destroy(span))
         slab_misuse("kfree", p, SLAB_DOUBLE_FREE);
     atomic_fetch_sub_explicit(&large_count.live, 1, memory_order_relaxed);

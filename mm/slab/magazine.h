@@ -103,7 +103,10 @@ static inline unsigned magazine_count(magazine_t magazine)
 /* Its slots: magazine_count() words. */
 static inline void **magazine_slots(magazine_t magazine)
 {
-    return &magazine_block(magazine)->words[SEQ_MAGAZINE_WORDS - magazine_count(magazine)];
+    size_t word = SEQ_MAGAZINE_WORDS - magazine_count(magazine);
+
+    return (void **)((uintptr_t)magazine_block(magazine) +
+                     word * sizeof(void *)); /* of none, too */
 }
 
 /* Of a loaded magazine, whose top is not 0. */

@@ -3,6 +3,7 @@
  * reads, and without locks: the machine is about to stop, and other CPUs may still be at work, so
  * where a free slot stands is a good guess and no more.
  */
+#include "mm/slab/debug.h"
 #include "mm/slab/slab_impl.h"
 
 /* The panic's first line: the caller's name, then these around the address. */
@@ -59,22 +60,26 @@ static void report_slot(const struct span *span, const void *addr)
     void *slot = span_slot(span, (unsigned)index);
     unsigned cpu = report_magazine_cpu(central, slot);
 
-    port_print("  in %s, slot %zu of %u, at %p, %zu bytes; address is byte %zu of it\n",
+    port_print("  in %s, slot %zu of %u, at %p, %zu bytes; address is byte %td of its object\n",
                central->name, index, span_slot_count(span), slot, span_slot_bytes(span),
-               (size_t)((const char *)addr - (char *)slot));
+               (const char *)addr - (char *)slot - (ptrdiff_t)central->object_shift);
     port_print("  token 0x%zx, 0x%zx in a free slot\n", (size_t) * (uint64_t *)slot,
                (size_t)seq_token(slot));
     if (span_slot_is_free(span, (unsigned)index))
         port_print("  state: free, in its span\n");
     else if (cpu < port_cpu_count())
         port_print("  state: free, in a magazine of CPU %u\n", cpu);
+    else if (slab_debug_is_held(central, (char *)slot + central->object_shift))
+        port_print("  state: free, in the quarantine\n");
     else if (slab_has_token(slot))
         port_print("  state: free, in a depot, or between a magazine and its span\n");
     else
         port_print("  state: in use\n");
+    if (central->debug_flags != 0)
+        slab_debug_print(central, (char *)slot + central->object_shift);
 }
 
-static void report_address(const void *addr)
+void slab_report_address(const void *addr)
 {
     const struct span *span = span_of(addr);
     unsigned span_class;
@@ -100,7 +105,7 @@ static void report_address(const void *addr)
 
 void slab_misuse(const char *caller, const void *addr, enum slab_misuse misuse)
 {
-    report_address(addr);
+    slab_report_address(addr);
     port_panic("%s: %s%p%s", caller, slab_misuse_text[misuse].before, addr,
                slab_misuse_text[misuse].after);
 }
@@ -141,6 +146,8 @@ static unsigned report_live(const struct central *central, const struct span *sp
             if (!span_slot_is_free(span, i)) {
                 port_print("slab: %s: %p is in use\n", central->name,
                            (char *)span_slot(span, i) + central->object_shift);
+                if (central->debug_flags != 0)
+                    slab_debug_print(central, (char *)span_slot(span, i) + central->object_shift);
                 shown++;
             }
         }

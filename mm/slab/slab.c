@@ -34,6 +34,7 @@
  * Source: Bonwick, Adams, "Magazines and Vmem", USENIX 2001; Go's mcache and mcentral.
  */
 #include "mm/page/shrink.h"
+#include "mm/slab/debug.h"
 #include "mm/slab/slab_impl.h"
 
 #define SLAB_DEPOT_SHARE 32u             /* of memory, one part of so many: in depots at most */
@@ -77,9 +78,11 @@ static void slab_set_limits(size_t ram_bytes)
 void slab_init(void)
 {
     slab_set_limits(SLAB_OPEN_BYTES);
+    slab_debug_init();
     for (unsigned class = 1; class < SIZE_CLASS_COUNT; class ++) {
         central_init(&slab_centrals[class], slab_names[class], class, class,
                      &size_class_layout[class]);
+        slab_debug_setup(&slab_centrals[class], size_class_align(class));
         atomic_store_explicit(&slab_by_index[class], &slab_centrals[class], memory_order_release);
     }
     page_shrinker_register(&slab_shrinker);
@@ -191,7 +194,17 @@ static void *slab_take(struct central *central)
     return slot;
 }
 
-void *slab_alloc_slow(struct central *central)
+/* The slot is its user's: his object. */
+static void *slab_hand_out(struct central *central, void *slot, size_t bytes, uintptr_t caller)
+{
+    void *object = (char *)slot + central->object_shift;
+
+    if (UNLIKELY(central->debug_flags != 0))
+        slab_debug_alloc(central, object, bytes, caller);
+    return object;
+}
+
+void *slab_alloc_slow(struct central *central, size_t bytes, uintptr_t caller)
 {
     bool has_reclaimed = false;
 
@@ -201,7 +214,7 @@ void *slab_alloc_slow(struct central *central)
         void *slot = slab_take(central);
 
         if (slot != NULL)
-            return slot;
+            return slab_hand_out(central, slot, bytes, caller);
         if (slab_grow(central))
             continue;
         if (has_reclaimed)
@@ -216,8 +229,11 @@ fail:
 
 /* ---- Slots in ---- */
 
-void slab_free_slow(struct central *central, void *slot)
+void slab_free_slow(const char *name, struct central *central, void *slot, uintptr_t caller)
 {
+    if (UNLIKELY(central->debug_flags != 0))
+        return slab_debug_free(name, central, (char *)slot + central->object_shift, caller);
+
     magazine_t surplus = 0;
     bool is_done = false;
     unsigned long irq = port_irq_save();
@@ -280,6 +296,7 @@ static void slab_drain_shared(void)
 
 void slab_drain_all(void)
 {
+    slab_quarantine_drain(NULL);
     port_call_all(slab_drain_this_cpu, NULL);
     slab_drain_shared();
 }
@@ -289,6 +306,7 @@ void slab_reclaim(void)
     port_stat_inc(slab, reclaims);
     if (port_can_wait())
         return; /* slab_shrink has been at it */
+    slab_quarantine_drain(NULL);
     slab_drain_this_cpu(NULL);
     slab_drain_shared();
     page_drain_this_cpu(NULL);

@@ -24,9 +24,11 @@ void *kmalloc(size_t bytes);
 /* Of a constant size the class is known to the compiler. */
 #define kmalloc(bytes)                                                                         \
     (__builtin_constant_p(bytes) && (size_t)(bytes)-1 < KMALLOC_SMALL_MAX                      \
-         ? kmalloc_of_class(size_class_of_constant(__builtin_constant_p(bytes) ? (bytes) : 1)) \
+         ? kmalloc_of_class(size_class_of_constant(__builtin_constant_p(bytes) ? (bytes) : 1), \
+                            (bytes))                                                           \
          : (kmalloc)(bytes))
-void *kmalloc_of_class(size_t class); /* 1 .. SIZE_CLASS_COUNT - 1; what the macro calls */
+void *kmalloc_of_class(size_t class,
+                       size_t bytes); /* 1 .. SIZE_CLASS_COUNT - 1; what the macro calls */
 
 void *kzalloc(size_t bytes);           /* zeroed */
 void *kcalloc(size_t n, size_t bytes); /* n * bytes, zeroed; NULL when the product overflows */

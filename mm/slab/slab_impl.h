@@ -41,16 +41,29 @@ extern struct central *_Atomic slab_by_index[SLAB_INDEX_MAX];
 /*
  * slab_alloc_slow -- hand out a slot, by way of this CPU's magazine if it may have one; drains
  * everybody's caches before it gives up.
- *   returns  the slot, its token consumed; NULL when memory is exhausted
+ *   bytes    asked for
+ *   caller   return address of the public function
+ *   returns  the object, its slot's token consumed; NULL when memory is exhausted
  *   context  irq
  */
-void *slab_alloc_slow(struct central *central);
+void *slab_alloc_slow(struct central *central, size_t bytes, uintptr_t caller);
 
 /*
  * slab_free_slow -- free a slot of `central` of which the caller has found that it has no token (by
  * now it may, kernel/base/seq_magazine.h).  irq
  */
-void slab_free_slow(struct central *central, void *slot);
+void slab_free_slow(const char *name, struct central *central, void *slot, uintptr_t caller);
+
+/* In a public function, where it leaves its fast path: for whom it works. */
+#define SLAB_CALLER ((uintptr_t)__builtin_return_address(0))
+
+/* What all slots of a class are aligned to: as their size is, up to a page. */
+static inline size_t size_class_align(unsigned class)
+{
+    size_t bytes = size_class_layout[class].slot_bytes;
+
+    return MIN(bytes & -bytes, (size_t)PAGE_BYTES);
+}
 
 /* Memory is exhausted: give back what may be given back in this context.  irq */
 void slab_reclaim(void);
@@ -65,7 +78,7 @@ void slab_shuffle(unsigned n, void **slots); /* likewise */
 /* The central whose slots these are: not of a large object. */
 static inline void *slab_slot_of(const struct central *central, const void *object)
 {
-    return (char *)object - central->object_shift;
+    return (void *)((uintptr_t)object - central->object_shift); /* of NULL, too */
 }
 
 /* ---- This CPU's magazines, mm/slab/magazine.c; interrupts off ---- */
@@ -94,9 +107,10 @@ size_t magazine_pool_bytes(void);
 
 /* ---- Large objects, mm/slab/large.c ---- */
 
-void *slab_large_alloc(size_t bytes, size_t align_pages, unsigned page_flags); /* irq */
-void slab_large_free(struct span *span, void *p);                              /* irq */
-void slab_large_drain(void);                                                   /* this CPU's; irq */
+void *slab_large_alloc(size_t bytes, size_t align_pages, unsigned page_flags,
+                       uintptr_t caller);         /* irq */
+void slab_large_free(struct span *span, void *p); /* irq */
+void slab_large_drain(void);                      /* this CPU's; irq */
 
 bool slab_large_is_live(const struct span *span); /* not freed and kept by a CPU */
 
@@ -128,6 +142,9 @@ NORETURN COLD void slab_misuse(const char *caller, const void *addr, enum slab_m
  *   if_freed  what it is then: SLAB_DOUBLE_FREE or SLAB_USE_AFTER_FREE
  */
 struct span *slab_live_span(const char *caller, const void *object, enum slab_misuse if_freed);
+
+/* Print what is known about an address. */
+void slab_report_address(const void *addr);
 
 /* kmem_cache_destroy of a cache with that many live objects. */
 NORETURN COLD void slab_misuse_destroy(const struct central *central, size_t live);

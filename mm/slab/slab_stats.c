@@ -31,6 +31,8 @@ static struct slab_class_stats stats_of_central(struct central *central)
         .taken = atomic_load_explicit(&central->taken, memory_order_relaxed),
         .given = atomic_load_explicit(&central->given, memory_order_relaxed),
     };
+    stats.magazine += atomic_load_explicit(&central->quarantined, memory_order_relaxed);
+
     size_t out = stats.slots - sums.free_slots;
 
     stats.live = out - MIN(out, stats.magazine + stats.depot);

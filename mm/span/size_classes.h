@@ -11,8 +11,8 @@
 #include "kernel/base/base.h"
 #include "mm/span/size_class_table.h"
 
-/* Where any slot ends: the largest object, and a page for what stands behind it. */
-#define SLOT_BYTES_MAX (SIZE_CLASS_MAX_BYTES + 4096u)
+/* Of the largest slot: an object, and a page each for what stands before and behind it. */
+#define SLOT_BYTES_MAX (SIZE_CLASS_MAX_BYTES + 2 * 4096u)
 
 /* How a span is cut into slots. */
 struct slot_layout {

@@ -24,7 +24,7 @@ TEST(cmdline, takes_every_key)
                 "mem=512M failnth=7 seed=0xff paranoia=1 gogc=50 memlimit=1GiB gctrace=2 "
                 "schedtrace=1000 scavtrace=1 gcstoptheworld=1 gccheckmark=1 clobberfree=1 "
                 "slab_debug=all nodes=5 dmareserve=4M reserve=0 zeroahead=1M page_poison=1 "
-                "page_owner=1");
+                "page_owner=1 quarantine=2M");
     struct settings got = settings;
     settings = kept;
 
@@ -35,7 +35,8 @@ TEST(cmdline, takes_every_key)
     EXPECT(t, got.cpus == 3 && got.nodes == 5 && got.mem_bytes == 512 * MIB &&
                   got.memlimit_bytes == GIB);
     EXPECT(t, got.dmareserve_bytes == 4 * MIB && got.reserve_bytes == 0 &&
-                  got.zeroahead_bytes == MIB && got.page_poison && got.page_owner);
+                  got.zeroahead_bytes == MIB && got.quarantine_bytes == 2 * MIB &&
+                  got.page_poison && got.page_owner);
     EXPECT(t, got.failnth == 7 && got.seed == 255 && got.paranoia && got.gogc == 50);
     EXPECT(t, got.gctrace == 2 && got.schedtrace_ms == 1000 && got.scavtrace == 1);
     EXPECT(t, got.gcstoptheworld == 1 && got.gccheckmark == 1 && got.clobberfree == 1);
@@ -82,6 +83,11 @@ TEST(cmdline, malformed_values_are_errors)
         {"zeroahead=2T", "4KiB to 1TiB"},
         {"page_poison=2", "0 or 1"},
         {"page_owner=yes", "0 or 1"},
+        {"slab_debug=rx", "0, 1 or letters of rpqts (redzone+poison+quarantine+trace+sites)"},
+        {"slab_debug=r,", "then names, as in rp,kmalloc-64"},
+        {"slab_debug=r,012345678901234567890123456789012345678901234567890123456789012",
+         "up to 63 bytes"},
+        {"quarantine=1K", "0 (none) or 4KiB to 1TiB"},
         {"failnth=4294967296", "4294967295"},
         {"seed=0", "1 to 18446744073709551615"},
         {"paranoia=2", "0 or 1"},

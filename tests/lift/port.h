@@ -268,6 +268,17 @@ static inline bool port_setting_page_owner(void)
     return false;
 }
 
+static inline uint64_t port_setting_quarantine(void)
+{
+    return PORT_SETTING_AUTO;
+}
+
+static inline bool port_setting_slab_debug(char letter, const char *name)
+{
+    (void)letter, (void)name;
+    return false;
+}
+
 #define port_print(...) ((void)printf(__VA_ARGS__))
 #define port_panic(...) lift_panic(__VA_ARGS__)
 NORETURN void lift_panic(const char *format, ...) PRINTF_LIKE(1, 2);
@@ -281,6 +292,11 @@ static inline size_t port_backtrace(uintptr_t *pcs, size_t max)
 static inline void port_backtrace_print(const uintptr_t *pcs, size_t count)
 {
     (void)pcs, (void)count;
+}
+
+static inline void port_site_name(uintptr_t address, char *out, size_t bytes)
+{
+    snprintf(out, bytes, "%#zx", address);
 }
 
 static inline uint64_t port_seed(void)

@@ -52,17 +52,33 @@ stack_overflow() {
 
 double_free() {
     expect double-free "panic: kfree: double free of 0xffff8" "in kmalloc-112, slot " \
-        "state: free" " kfree+0x"
+        "state: free" " kfree"
 }
 
 bad_free() {
     expect bad-free "panic: kfree: 0xffff8" "is not the start of an object" \
-        "address is byte 16 of it"
+        "address is byte 16 of its object"
 }
 
 wrong_size() {
     expect wrong-size "panic: kfree_sized: 0xffff8" "is not an object of that size" \
         "in kmalloc-112, slot "
+}
+
+# kmalloc(50) under slab_debug=1: its byte 50, though its slot is longer.
+slab_bounds() {
+    settings="slab_debug=1,kmalloc-*"
+    expect slab-bounds "panic: kfree: 0xffff8" "of 50 bytes: out of bounds: byte 50 was written, 1 behind" \
+        "in kmalloc-64, slot " "  50 bytes asked for" "  allocated on CPU 0 by:" \
+        "  #0 0xffffffff81" " panic_slab_bounds+0x"
+}
+
+# Written to while it waits in the quarantine: found when it leaves, with both backtraces.
+slab_poison() {
+    settings="slab_debug=pqt quarantine=64K"
+    expect slab-poison "panic: slab: 0xffff8" "was written after it was freed: byte 40" \
+        "in kmalloc-112, slot " "  allocated on CPU 0 by:" "  freed on CPU 0 by:" \
+        " panic_slab_poison+0x"
 }
 
 page_double_free() {
@@ -86,4 +102,4 @@ lock_order() {
 }
 
 ktap panic plain failed_check null_dereference write_to_text execute_data stack_overflow \
-    double_free bad_free wrong_size page_double_free page_poison page_owner lock_order
+    double_free bad_free wrong_size slab_bounds slab_poison page_double_free page_poison page_owner lock_order

@@ -25,7 +25,7 @@ uefi() {
 
 # pvh TRACE CPUS MEM
 pvh() {
-    CPUS=$2 MEM=$3 machine boot/qemu.sh pvh $kernel "run=replay trace=$1 then=poweroff" \
+    CPUS=$2 MEM=$3 machine boot/qemu.sh pvh $kernel "run=replay trace=$1 then=poweroff $more" \
         build/traces/all.cpio
     says "Spandrel, started by PVH"
     report "$1" "$2"
@@ -73,6 +73,11 @@ pvh_more_cpus_than_the_trace() {
     pvh files.kmt 8 512M
 }
 
+# Every check of debugged slots on: slower, and larger, and as sound.
+pvh_debugged() {
+    more="slab_debug=1 paranoia=1" pvh files.kmt 2 512M
+}
+
 # Where QEMU's CPU has no 1 GiB pages, no x2APIC, no SMEP and no SMAP.
 pvh_plain_cpu() {
     export CPU=qemu64
@@ -80,4 +85,4 @@ pvh_plain_cpu() {
 }
 
 ktap replay uefi_1_cpu uefi_2_cpus uefi_4_cpus uefi_128_mib uefi_8_gib pvh_boot_trace \
-    pvh_procs_trace pvh_more_cpus_than_the_trace pvh_plain_cpu
+    pvh_procs_trace pvh_debugged pvh_more_cpus_than_the_trace pvh_plain_cpu

@@ -14,6 +14,7 @@
 #include "kernel/nodes.h"
 #include "kernel/print.h"
 #include "mm/page/page.h"
+#include "mm/span/span.h"
 #include "tests/bench/figure.h"
 #include "tests/bench/ticks.h"
 
@@ -38,17 +39,12 @@ void report_fini(struct replay_report *report)
 
 /* ---- Measuring ---- */
 
-/* The class of kmalloc's slots of that size; objects of no class are large: the last row. */
-static struct report_class *report_class_of(struct replay_report *report, size_t slot_bytes)
+/* The class of an object's span; objects of no class are large: the last row. */
+static struct report_class *report_class_of(struct replay_report *report, const struct span *span)
 {
-    for (size_t i = 0; i + 1 < report->class_count; i++) {
-        struct report_class *class = &report->classes[i];
-
-        if (class->slab.slot_bytes == slot_bytes && class->slab.name != NULL &&
-            strncmp(class->slab.name, "kmalloc-", 8) == 0)
-            return class;
-    }
-    return &report->classes[report->class_count - 1];
+    if (span->span_class == SPAN_CLASS_LARGE)
+        return &report->classes[report->class_count - 1];
+    return &report->classes[span->span_class - 1];
 }
 
 static void report_count_object(struct replay_report *report, const struct replay_id *id)
@@ -58,15 +54,15 @@ static void report_count_object(struct replay_report *report, const struct repla
     if (id->addr == NULL || trace_is_page(&record))
         return;
 
-    size_t slot_bytes = ksize(id->addr);
-    struct report_class *class = report_class_of(report, slot_bytes);
+    const struct span *span = span_of(id->addr);
+    struct report_class *class = report_class_of(report, span);
     class->objects++;
     class->asked_bytes += record.size;
     if (class == &report->classes[report->class_count - 1]) {
         class->slab.spans++;
         class->slab.slots++;
         class->slab.live++;
-        class->slab.span_bytes += slot_bytes;
+        class->slab.span_bytes += span_bytes(span);
     }
 }
 

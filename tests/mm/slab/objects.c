@@ -1,5 +1,6 @@
 #include "tests/mm/slab/objects.h"
 #include "mm/page/page.h"
+#include "mm/slab/debug.h"
 #include "tests/mm/page/hoard.h"
 
 static uint8_t object_byte(size_t i, uint64_t tag)
@@ -24,6 +25,14 @@ bool object_holds(const void *object, size_t bytes, uint64_t tag)
             return false;
     }
     return true;
+}
+
+bool slots_are_plain(struct test *t)
+{
+    if (slab_debug_flags(NULL) == 0)
+        return true;
+    test_skip(t, "slots are debugged");
+    return false;
 }
 
 void hog_take(struct hog *hog, size_t leave_pages)

@@ -2,10 +2,14 @@
 #pragma once
 
 #include "kernel/base/base.h"
+#include "tests/test.h"
 
 /* Fill an object with a pattern of its tag; false from the other: a byte is not as it was. */
 void object_fill(void *object, size_t bytes, uint64_t tag);
 bool object_holds(const void *object, size_t bytes, uint64_t tag);
+
+/* False, and the test is skipped, where slab_debug= is on: slots are larger, none in a magazine. */
+bool slots_are_plain(struct test *t);
 
 #define HOG_RUNS_MAX 4096u
 

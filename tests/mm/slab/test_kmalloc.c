@@ -184,6 +184,9 @@ TEST(kmalloc, bulk_is_many)
 /* An object just freed is the next one handed out: it is in the cache still. */
 TEST(kmalloc, last_freed_is_first)
 {
+    if (!slots_are_plain(t))
+        return;
+
     void *a = kmalloc(64);
     void *b;
 
@@ -221,7 +224,7 @@ TEST(kmalloc, stats_count)
     now = stats_named("kmalloc-320");
     EXPECT(t, now.live == before.live + OBJECTS);
     EXPECT(t, now.live + now.magazine + now.depot == now.taken - now.given);
-    EXPECT(t, now.slots >= now.live + now.magazine + now.depot && now.slot_bytes == 320);
+    EXPECT(t, now.slots >= now.live + now.magazine + now.depot && now.slot_bytes >= 320);
     EXPECT(t, now.span_bytes >= now.slots * now.slot_bytes);
     kfree_bulk(OBJECTS, objects);
     mm_drain();
