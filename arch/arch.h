@@ -172,6 +172,32 @@ bool arch_table_back(void *addr, size_t bytes, void *(*take_page)(void));
 void arch_table_flush(void);
 
 /*
+ * The guard pool: one range of addresses, ARCH_GUARD_BYTES long and outside the direct map, in which
+ * single pages come and go; an access to any other address of it is a trap.
+ *
+ * arch_guard_reserve -- its first byte, page-aligned; nothing is mapped.  NULL: the port has none.
+ * Boot CPU, once, after arch_paging_init.
+ */
+#define ARCH_GUARD_BYTES (512 * ARCH_PAGE_BYTES)
+void *arch_guard_reserve(void);
+
+/*
+ * arch_guard_map -- from here on the page at `addr` can be read and written; contents undefined.
+ *   addr     page-aligned, in the pool, not mapped
+ *   page     what backs it, in the direct map; for one addr always the same
+ *   returns  false: the host has no room for one more mapping, nothing changed; only on hosted
+ *   context  irq; different pages on several CPUs at once
+ */
+bool arch_guard_map(void *addr, void *page);
+
+/*
+ * arch_guard_unmap -- from here on accesses by this CPU trap.  Another CPU that has used the page
+ * lately may reach it for a while longer: no other CPU is interrupted.  It reaches `page` and nothing
+ * else, so an access there goes unseen at most.  irq
+ */
+void arch_guard_unmap(void *addr);
+
+/*
  * arch_zero_pages -- clear whole pages, with what the CPU says is its fastest instruction for that.
  * Any context.
  */
@@ -223,6 +249,13 @@ bool arch_symbol(uintptr_t pc, const char **name, size_t *offset);
 
 /* Give a frame's registers, a line at a time, to `line`.  Any context. */
 void arch_trap_dump(const struct trap_frame *frame, void (*line)(const char *text));
+
+/*
+ * arch_trap_fault -- was this trap an access to a page that is not there, or without the right to?
+ *   addr, is_write  out: to what; false: a read, or an execute
+ *   context         any, in the trap's handler
+ */
+bool arch_trap_fault(const struct trap_frame *frame, uintptr_t *addr, bool *is_write);
 
 /*
  * arch_exit -- end the machine: 0 powers off (QEMU exits with 0); any other status ends QEMU with

@@ -19,6 +19,7 @@ struct settings settings = {
     .reserve_bytes = SETTING_AUTO,
     .zeroahead_bytes = SETTING_AUTO,
     .quarantine_bytes = SETTING_AUTO,
+    .guard_rate = 20000,
 };
 
 enum setting_kind {
@@ -56,6 +57,10 @@ static const struct setting cmdline_table[] = {
      "0 (none) or 4KiB to 1GiB, as in 4M"},
     {"zeroahead", SETTING_SIZE, &settings.zeroahead_bytes, 4 * KIB, TIB,
      "0 (off) or 4KiB to 1TiB, as in 16M"},
+    {"guard_rate", SETTING_NUMBER, &settings.guard_rate, 0, 1000000000,
+     "0 (off) to 1000000000 allocations"},
+    {"guard_seed", SETTING_NUMBER64, &settings.guard_seed, 0, UINT64_MAX,
+     "0 (any) to 18446744073709551615"},
     {"page_poison", SETTING_FLAG, &settings.page_poison, 0, 1, "0 or 1"},
     {"page_owner", SETTING_FLAG, &settings.page_owner, 0, 1, "0 or 1"},
     {"slab_random", SETTING_FLAG, &settings.slab_random, 0, 1, "0 or 1"},

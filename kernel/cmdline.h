@@ -27,6 +27,8 @@ struct settings {
     uint64_t dmareserve_bytes; /* dmareserve= below 16 MiB for devices; SETTING_AUTO: by memory */
     uint64_t reserve_bytes;    /* reserve=    for the collector and stacks; likewise */
     uint64_t zeroahead_bytes;  /* zeroahead=  idle CPUs zero so much ahead; likewise */
+    unsigned guard_rate;       /* guard_rate= one allocation in so many is guarded; 0: none */
+    uint64_t guard_seed;       /* guard_seed= of which ones; 0: differs from boot to boot */
     bool page_poison;          /* page_poison=1 free pages hold a pattern */
     bool page_owner;           /* page_owner=1 who allocated a page */
     bool slab_random;          /* slab_random=0 slots go out in order, not shuffled by the seed */

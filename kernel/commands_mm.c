@@ -11,6 +11,7 @@
 #include "kernel/print.h"
 #include "mm/mm.h"
 #include "mm/page/page.h"
+#include "mm/slab/guard.h"
 #include "mm/slab/slab.h"
 #include "mm/span/span.h"
 
@@ -42,6 +43,7 @@ static int commands_mem(int argc, char **argv)
     commands_bytes_print("  magazines", mm.magazine_bytes, "free, at a CPU");
     commands_bytes_print("  depots", mm.depot_bytes, "free, for all CPUs");
     commands_bytes_print("  central", mm.central_bytes, "free, in spans");
+    commands_bytes_print("guard pool", mm.guard_bytes, "pages for sampled objects, and records");
     commands_bytes_print("metadata", mm.meta_bytes, "of all layers");
     printk("  %zu of %zu chunks of 2 MiB are free as a whole; the page heap's lock was taken %lu "
            "times\n",
@@ -132,6 +134,54 @@ static int commands_slabs(int argc, char **argv)
     return 0;
 }
 COMMAND(slabs, "", "slots by class", commands_slabs);
+
+/* An object of the guard pool, and the innermost callers that allocated it. */
+static void commands_guard_print(const struct guard_object *object)
+{
+    char site[100] = "";
+    size_t used = 0;
+
+    for (size_t i = 0; i < object->alloc.frame_count && used < sizeof(site); i++) {
+        const char *name;
+        size_t offset;
+
+        if (arch_symbol(object->alloc.frames[i] - 1, &name, &offset))
+            used +=
+                format_string(site + used, sizeof(site) - used, "%s%s", i != 0 ? " < " : "", name);
+    }
+    printk("  0x%lx %6zu %-16s %-7s %3u %8lu  %s\n", object->addr, object->bytes, object->cache,
+           object->free.number == 0 ? "in use" : "freed", object->alloc.cpu, object->alloc.number,
+           site);
+}
+
+static int commands_guard(int argc, char **argv)
+{
+    struct guard_stats stats = guard_stats();
+    bool wants_freed = argc > 1 && strcmp(argv[1], "all") == 0;
+    struct guard_object object;
+
+    if (argc > 1 && !wants_freed) {
+        printk("guard: %s: accepted: all\n", argv[1]);
+        return 1;
+    }
+    if (stats.slots == 0) {
+        printk("guard: off\n");
+        return 0;
+    }
+    printk("  one allocation in %lu, seed %lu; %zu slots, %zu KiB\n", stats.rate, stats.seed,
+           stats.slots, stats.bytes / KIB);
+    printk("  %zu in use, %zu freed; %lu samples taken, left out: %lu of covered sites, %lu for "
+           "want of a slot\n",
+           stats.live, stats.freed, stats.taken, stats.covered, stats.exhausted);
+    printk("  %-18s %6s %-16s %-7s %3s %8s  %s\n", "object", "bytes", "cache", "state", "cpu",
+           "event", "allocated by");
+    for (size_t slot = 0; slot < stats.slots; slot++) {
+        if (guard_object_at(slot, &object) && (object.free.number == 0 || wants_freed))
+            commands_guard_print(&object);
+    }
+    return 0;
+}
+COMMAND(guard, "[all]", "objects of the guard pool: those in use, or all", commands_guard);
 
 static int commands_drain(int argc, char **argv)
 {
@@ -252,6 +302,29 @@ static void panic_page_poison(void)
     } while (next != page && next != NULL);
 }
 
+static void panic_guard_overflow(void)
+{
+    char *object = guard_alloc("panic", NULL, PAGE_BYTES, 1);
+
+    *(volatile char *)panic_hide(object + PAGE_BYTES) = 1;
+}
+
+static void panic_guard_use_after_free(void)
+{
+    char *object = guard_alloc("panic", NULL, 100, 1);
+
+    guard_free("kfree", NULL, object);
+    (void)*(volatile char *)panic_hide(object + 5);
+}
+
+static void panic_guard_corruption(void)
+{
+    char *object = guard_alloc("panic", NULL, 2000, 1);
+
+    *(volatile char *)panic_hide(object + ((uintptr_t)object % PAGE_BYTES == 0 ? 2000 : -1)) = 1;
+    guard_free("kfree", NULL, object);
+}
+
 static void panic_failed_check(void)
 {
     CHECK(panic_hide(NULL) != NULL);
@@ -292,6 +365,9 @@ static const struct panic_kind {
     {"page-double-free", panic_page_double_free},
     {"page-poison", panic_page_poison},
     {"lock-order", panic_lock_order},
+    {"guard-overflow", panic_guard_overflow},
+    {"guard-use-after-free", panic_guard_use_after_free},
+    {"guard-corruption", panic_guard_corruption},
 };
 
 static int commands_panic(int argc, char **argv)

@@ -17,6 +17,7 @@
     X(SITES)       /* sites of allocations not yet used */       \
     X(CENTRAL)     /* spans with free slots of one span class */ \
     X(MAGAZINES)   /* the pool of empty magazines */             \
+    X(GUARD)       /* free slots of the guard pool */            \
     X(SPAN_DESC)   /* the pool of span descriptors */            \
     X(PAGE_HEAP)   /* page bitmaps and summaries */              \
     X(OPENING)     /* memory that is not yet the page heap's */  \

@@ -23,6 +23,7 @@
 
 #define PANIC_FRAME_MAX   32 /* callers in a backtrace */
 #define PANIC_EXIT_STATUS 1u
+#define PANIC_TEXT_BYTES  200
 
 struct panic_record {
     uintptr_t pcs[PANIC_FRAME_MAX]; /* [P] until is_stopped, then constant */
@@ -31,8 +32,9 @@ struct panic_record {
 };
 
 static PERCPU(struct panic_record, panic_record);
-static _Atomic uint32_t panic_owner; /* [A] CPU + 1 that reports, 0: none; acquire / release */
-static uint32_t panic_depth;         /* [panic_owner] panics of the owner inside its own report */
+static _Atomic uint32_t panic_owner;    /* [A] CPU + 1 that reports, 0: none; acquire / release */
+static panic_explain_fn *panic_explain; /* [C] once set; NULL: nobody knows more */
+static uint32_t panic_depth; /* [panic_owner] panics of the owner inside its own report */
 
 static void panic_frame_print(size_t idx, uintptr_t pc, uintptr_t lookup)
 {
@@ -206,8 +208,20 @@ static NORETURN void panic_trap(const struct trap_frame *frame, const char *form
     panic_report(frame, 0, format, args);
 }
 
+void panic_explain_faults(panic_explain_fn *fn)
+{
+    panic_explain = fn;
+}
+
 void kernel_trap(struct trap_frame *frame, const char *what)
 {
+    char text[PANIC_TEXT_BYTES];
+    uintptr_t addr;
+    bool is_write;
+
+    if (panic_explain != NULL && arch_trap_fault(frame, &addr, &is_write) &&
+        panic_explain(addr, is_write, text, sizeof(text)))
+        what = text;
     panic_trap(frame, "%s", what);
 }
 

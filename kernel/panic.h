@@ -11,6 +11,16 @@
 NORETURN COLD void panic(const char *format, ...) PRINTF_LIKE(1, 2);
 
 /*
+ * panic_explain_faults -- from now on fn(addr, ...) is asked of every access that faulted, before
+ * the panic: in the trap's handler, any context, on several CPUs at once.
+ *   fn    prints what it knows of the address, and writes what the panic's first line shall say to
+ *         text[0 .. bytes); false: it knows nothing, and has done nothing
+ *   context  boot CPU, before others start; the last one stands
+ */
+typedef bool panic_explain_fn(uintptr_t addr, bool is_write, char *text, size_t bytes);
+void panic_explain_faults(panic_explain_fn *fn);
+
+/*
  * backtrace_print -- one symbolised line for each of `pcs`: "  #0 0x... name+0x12".
  *   pcs  return addresses, as arch_backtrace(NULL, ...) gives them
  */

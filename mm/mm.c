@@ -12,6 +12,7 @@
 #include "mm/page/page_heap.h"
 #include "mm/page/ranges.h"
 #include "mm/port.h"
+#include "mm/slab/guard.h"
 #include "mm/slab/slab.h"
 #include "mm/span/span.h"
 
@@ -30,6 +31,7 @@ void mm_init(void)
     span_init();       /* its table */
     page_heap_start(); /* page_alloc, spans; early_alloc is closed */
     slab_init();       /* kmalloc, kmem_cache */
+    guard_init();      /* guard_alloc, guard_sample */
 }
 
 void mm_open(void)
@@ -53,6 +55,7 @@ void mm_drain(void)
 void mm_check(void)
 {
     slab_check();
+    guard_check();
     span_check_all();
     page_check();
 }
@@ -63,7 +66,8 @@ struct mm_stats mm_stats(void)
     struct span_stats span = span_stats();
     struct slab_stats slab = slab_stats();
     size_t taken_bytes = (page.ram_pages - page.free_pages) * PAGE_BYTES;
-    size_t own_bytes = span.span_bytes + span.desc_bytes + slab.cache_bytes;
+    struct guard_stats guard = guard_stats();
+    size_t own_bytes = span.span_bytes + span.desc_bytes + slab.cache_bytes + guard.bytes;
 
     return (struct mm_stats){
         .ram_bytes = page.ram_pages * PAGE_BYTES + early_bytes() + page_table_bytes(),
@@ -78,6 +82,8 @@ struct mm_stats mm_stats(void)
         .magazine_bytes = slab.magazine_bytes,
         .depot_bytes = slab.depot_bytes,
         .central_bytes = slab.central_bytes,
+        .guard_objects = guard.live,
+        .guard_bytes = guard.bytes,
         .meta_bytes = page.meta_bytes + span.desc_bytes + slab.cache_bytes + slab.static_bytes,
     };
 }

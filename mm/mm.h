@@ -95,7 +95,7 @@ void mm_drain(void);
  */
 void mm_check(void);
 
-/* Where memory is, in bytes.  ram = free + spans + pages + descriptors + early + tables. */
+/* Where memory is, in bytes.  ram = free + spans + pages + guards + descriptors + early + tables. */
 struct mm_stats {
     size_t ram_bytes;        /* usable memory given to mm/, early part included */
     size_t free_bytes;       /* in the page heap, windows included */
@@ -108,6 +108,8 @@ struct mm_stats {
     size_t magazine_bytes;   /* of these: free slots in CPUs' magazines, large objects kept */
     size_t depot_bytes;      /* of these: free slots in depots' magazines */
     size_t central_bytes;    /* of these: free slots in spans, tails included */
+    size_t guard_objects;    /* in use in the guard pool: a number */
+    size_t guard_bytes;      /* the guard pool: its pages, used or not, and its records */
     size_t meta_bytes;       /* tables, bitmaps, summaries, descriptors, magazines: all layers */
 };
 struct mm_stats mm_stats(void); /* ordinary; exact when nothing else runs */

@@ -181,6 +181,29 @@ static inline void port_table_flush(void)
     arch_table_flush();
 }
 
+/*
+ * The guard pool: PORT_GUARD_BYTES of addresses, 512 pages, in which single pages come and go; see
+ * arch/arch.h.  NULL: there is none.
+ */
+#define PORT_GUARD_BYTES ARCH_GUARD_BYTES
+
+static inline void *port_guard_reserve(void)
+{
+    return arch_guard_reserve();
+}
+
+/* addr: a page of it; page: what backs it, always the same one; false: it cannot be mapped.  irq */
+static inline bool port_guard_map(void *addr, void *page)
+{
+    return arch_guard_map(addr, page);
+}
+
+/* This CPU's accesses trap from here on; another's may do so a while later.  irq */
+static inline void port_guard_unmap(void *addr)
+{
+    arch_guard_unmap(addr);
+}
+
 /* Clear whole pages, as fast as this CPU can.  Any context. */
 static inline void port_zero_pages(void *addr, size_t pages)
 {
@@ -247,6 +270,16 @@ static inline uint64_t port_setting_quarantine(void) /* bytes of freed objects t
 static inline bool port_setting_slab_debug(char letter, const char *name)
 {
     return slab_setting_has(settings.slab_debug, letter, name);
+}
+
+static inline uint64_t port_setting_guard_rate(void) /* one allocation in so many; 0: off */
+{
+    return settings.guard_rate;
+}
+
+static inline uint64_t port_setting_guard_seed(void) /* 0: as the machine's clock has it */
+{
+    return settings.guard_seed;
 }
 
 /* ---- Idle CPUs, time ---- */
@@ -320,6 +353,13 @@ static inline void port_backtrace_print(const uintptr_t *pcs, size_t count)
 static inline void port_site_name(uintptr_t address, char *out, size_t bytes)
 {
     backtrace_site_name(address, out, bytes);
+}
+
+/* Ask `fn` of every access that faults, before the panic; see kernel/panic.h.  Start-up. */
+static inline void port_explain_faults(bool (*fn)(uintptr_t addr, bool is_write, char *text,
+                                                  size_t bytes))
+{
+    panic_explain_faults(fn);
 }
 
 /* A number that differs from boot to boot, as far as the machine can tell. */

@@ -87,7 +87,7 @@ uint64_t test_seed(struct test *t)
 /* ---- Around a test ---- */
 
 struct runner_held {
-    size_t free_pages, span_bytes, object_bytes;
+    size_t free_pages, span_bytes, object_bytes, guard_objects;
 };
 
 static struct runner_held runner_take_stock(void)
@@ -100,7 +100,8 @@ static struct runner_held runner_take_stock(void)
     stats = mm_stats();
     return (struct runner_held){.free_pages = page_free_count(),
                                 .span_bytes = stats.span_bytes,
-                                .object_bytes = stats.object_bytes};
+                                .object_bytes = stats.object_bytes,
+                                .guard_objects = stats.guard_objects};
 }
 
 static void runner_check_leaks(struct test *t, struct runner_held before)
@@ -109,9 +110,10 @@ static void runner_check_leaks(struct test *t, struct runner_held before)
 
     if (memcmp(&before, &after, sizeof(before)) == 0)
         return;
-    printk("# leak: free pages %zu -> %zu, span bytes %zu -> %zu, object bytes %zu -> %zu\n",
+    printk("# leak: free pages %zu -> %zu, span bytes %zu -> %zu, object bytes %zu -> %zu, guarded "
+           "objects %zu -> %zu\n",
            before.free_pages, after.free_pages, before.span_bytes, after.span_bytes,
-           before.object_bytes, after.object_bytes);
+           before.object_bytes, after.object_bytes, before.guard_objects, after.guard_objects);
     test_failed(t, "nothing leaked", __FILE__, __LINE__);
 }
 

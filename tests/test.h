@@ -69,6 +69,14 @@ unsigned test_run_matching(const char *glob);
 void test_expect_panic(struct test *t, void (*fn)(void *), void *arg, const char *text,
                        const char *file, int line);
 
+/*
+ * PANIC_REPORT(t, fn, arg): what a process says that runs fn(arg), which must panic; until the next
+ * call.  NULL where it does not (the test has failed), and in the kernel (the test is skipped).
+ */
+#define PANIC_REPORT(t, fn, arg) test_panic_report(t, fn, arg, __FILE__, __LINE__)
+const char *test_panic_report(struct test *t, void (*fn)(void *), void *arg, const char *file,
+                              int line);
+
 /* A small generator for seeded tests (xorshift64*): state must not be 0. */
 static inline uint64_t test_random(uint64_t *state)
 {

@@ -4,9 +4,10 @@
  *     RAM     [base, base + bytes)  physical byte 0 is its base, aligned to 64 MiB; NORESERVE, so
  *                                   a page costs nothing until it is touched
  *     tables  read-only until committed, then mprotect makes pages writable
+ *     guards  the guard pool: no access, mprotect gives it to single pages and takes it
  *
  * A committed page takes one page of RAM too, which stays unused: so that mm/'s accounts, and what
- * happens when RAM is exhausted, are those of a real machine.
+ * happens when RAM is exhausted, are those of a real machine.  So does a page of the guard pool.
  */
 #define _GNU_SOURCE
 #include "arch/hosted/hosted_impl.h"
@@ -23,6 +24,7 @@ uintptr_t hosted_ram_base;
 static size_t ram_bytes;    /* [C] while started */
 static char *tables;        /* [C] TABLE_BYTES of addresses */
 static size_t tables_used;  /* [boot CPU] bytes reserved, from the start */
+static char *guards;        /* [C] ARCH_GUARD_BYTES of addresses */
 static uint8_t *table_bits; /* per page of tables: committed.  [caller of arch_table_commit] */
 
 static char *memory_map(size_t bytes, int rights)
@@ -58,7 +60,8 @@ bool hosted_memory_map(size_t bytes)
 {
     tables = memory_map(TABLE_BYTES, PROT_READ);
     table_bits = (uint8_t *)memory_map(TABLE_REGIONS / 8, PROT_READ | PROT_WRITE);
-    if (tables != NULL && table_bits != NULL && memory_map_ram(bytes))
+    guards = memory_map(ARCH_GUARD_BYTES, PROT_NONE);
+    if (tables != NULL && table_bits != NULL && guards != NULL && memory_map_ram(bytes))
         return true;
     hosted_memory_unmap();
     return false;
@@ -70,10 +73,13 @@ void hosted_memory_unmap(void)
         munmap(tables, TABLE_BYTES);
     if (table_bits != NULL)
         munmap(table_bits, TABLE_REGIONS / 8);
+    if (guards != NULL)
+        munmap(guards, ARCH_GUARD_BYTES);
     if (hosted_ram_base != 0)
         munmap((void *)hosted_ram_base, ram_bytes);
     tables = NULL;
     table_bits = NULL;
+    guards = NULL;
     hosted_ram_base = 0;
 }
 
@@ -87,6 +93,8 @@ const char *hosted_memory_name(uintptr_t addr)
         return "table page that is not committed";
     if (addr - (uintptr_t)tables < TABLE_BYTES)
         return "table region that is not reserved";
+    if (addr - (uintptr_t)guards < ARCH_GUARD_BYTES)
+        return "guard pool";
     return "unknown";
 }
 
@@ -122,6 +130,23 @@ void arch_table_flush(void)
 bool arch_table_commit(void *addr, size_t bytes, void *(*take_page)(void))
 {
     return arch_table_back(addr, bytes, take_page);
+}
+
+void *arch_guard_reserve(void)
+{
+    return guards;
+}
+
+bool arch_guard_map(void *addr, void *page)
+{
+    (void)page;
+    return mprotect(addr, ARCH_PAGE_BYTES, PROT_READ | PROT_WRITE) == 0;
+}
+
+/* Where the host has no room for one more mapping, the page stays: an access goes unseen. */
+void arch_guard_unmap(void *addr)
+{
+    (void)mprotect(addr, ARCH_PAGE_BYTES, PROT_NONE);
 }
 
 /* The process has its own page tables, and its image stays. */

@@ -87,6 +87,17 @@ static void trap_on_signal(int signal, siginfo_t *info, void *context)
     kernel_trap(&frame, what);
 }
 
+#define TRAP_PAGE_FAULT 14 /* the CPU's number of it */
+
+bool arch_trap_fault(const struct trap_frame *frame, uintptr_t *addr, bool *is_write)
+{
+    const greg_t *values = frame->context->uc_mcontext.gregs;
+
+    *addr = (uintptr_t)values[REG_CR2];
+    *is_write = (values[REG_ERR] & 2) != 0;
+    return values[REG_TRAPNO] == TRAP_PAGE_FAULT;
+}
+
 void arch_trap_dump(const struct trap_frame *frame, void (*line)(const char *text))
 {
     static const struct {

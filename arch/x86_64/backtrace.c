@@ -24,14 +24,24 @@ struct symbol {
 extern const struct symbol __symbols_start[], __symbols_end[];
 extern const char __symbol_names[];
 
-/* Do the `bytes` at addr lie inside one stack? */
-static bool stack_is_readable(uintptr_t addr, size_t bytes)
-{
-    struct stack_place place, last;
+/* The stack that a walk is on: found once, not for every frame.  0, 0: none yet. */
+struct stack_walked {
+    uintptr_t bottom, top;
+};
 
-    return IS_ALIGNED(addr, 8u) && stack_find(addr, &place) && !place.is_guard &&
-           stack_find(addr + bytes - 1, &last) && !last.is_guard && last.cpu == place.cpu &&
-           last.kind == place.kind;
+/* Do the `bytes` at addr lie inside one stack? */
+static bool stack_is_readable(struct stack_walked *stack, uintptr_t addr, size_t bytes)
+{
+    struct stack_place place;
+
+    if (!IS_ALIGNED(addr, 8u))
+        return false;
+    if (addr < stack->bottom || addr >= stack->top) {
+        if (!stack_find(addr, &place) || place.is_guard)
+            return false;
+        stack_bounds(place.cpu, place.kind, &stack->bottom, &stack->top);
+    }
+    return bytes <= stack->top - addr;
 }
 
 /*
@@ -51,13 +61,14 @@ static bool caller_is_at_rsp(uintptr_t rip)
 }
 
 /* Where a trap hit, and its caller where that stands in no frame; at most two. */
-static size_t backtrace_trap(const struct trap_frame *frame, uintptr_t *pcs, size_t max)
+static size_t backtrace_trap(struct stack_walked *stack, const struct trap_frame *frame,
+                             uintptr_t *pcs, size_t max)
 {
     size_t count = 0;
 
     if (count < max)
         pcs[count++] = frame->rip;
-    if (count < max && stack_is_readable(frame->rsp, sizeof(uintptr_t)) &&
+    if (count < max && stack_is_readable(stack, frame->rsp, sizeof(uintptr_t)) &&
         caller_is_at_rsp(frame->rip) && image_is_code(*(const uintptr_t *)frame->rsp))
         pcs[count++] = *(const uintptr_t *)frame->rsp;
     return count;
@@ -65,20 +76,21 @@ static size_t backtrace_trap(const struct trap_frame *frame, uintptr_t *pcs, siz
 
 size_t arch_backtrace(const struct trap_frame *from, uintptr_t *pcs, size_t max)
 {
+    struct stack_walked stack = {0, 0};
     uintptr_t rbp = from != NULL ? from->rbp : (uintptr_t)__builtin_frame_address(0);
-    size_t count = from != NULL ? backtrace_trap(from, pcs, max) : 0;
+    size_t count = from != NULL ? backtrace_trap(&stack, from, pcs, max) : 0;
 
-    while (count < max && stack_is_readable(rbp, 2 * sizeof(uintptr_t))) {
+    while (count < max && stack_is_readable(&stack, rbp, 2 * sizeof(uintptr_t))) {
         const uintptr_t *frame = (const uintptr_t *)rbp;
 
         if (!image_is_code(frame[1]))
             break;
         pcs[count++] = frame[1];
         rbp = frame[0];
-        if (frame[1] == (uintptr_t)trap_return && stack_is_readable(rbp, sizeof(*from))) {
+        if (frame[1] == (uintptr_t)trap_return && stack_is_readable(&stack, rbp, sizeof(*from))) {
             const struct trap_frame *trap = (const struct trap_frame *)rbp;
 
-            count += backtrace_trap(trap, pcs + count, max - count);
+            count += backtrace_trap(&stack, trap, pcs + count, max - count);
             rbp = trap->rbp;
         }
     }

@@ -63,6 +63,13 @@ void trap_dispatch(struct trap_frame *frame)
     }
 }
 
+bool arch_trap_fault(const struct trap_frame *frame, uintptr_t *addr, bool *is_write)
+{
+    *addr = cr2_read();
+    *is_write = (frame->error & TRAP_ERROR_WRITE) != 0;
+    return frame->vector == VECTOR_PAGE;
+}
+
 void arch_nmi_send(unsigned cpu)
 {
     struct cpu_block *block = &cpu_blocks[cpu];

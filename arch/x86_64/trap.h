@@ -12,6 +12,8 @@ struct trap_frame {
     uint64_t rip, cs, rflags, rsp, ss; /* by the CPU */
 };
 
+#define TRAP_ERROR_WRITE (1u << 1) /* in the error code of a page fault */
+
 extern char trap_stubs[];  /* one entry point a vector, TRAP_STUB_BYTES apart */
 extern char trap_return[]; /* where trap_dispatch returns to */
 

@@ -17,7 +17,6 @@
 #define WINDOW_END    0xffffe80000000000ul
 
 #define ERROR_PRESENT  (1u << 0) /* of a page fault: the page is mapped, the right is missing */
-#define ERROR_WRITE    (1u << 1)
 #define ERROR_RESERVED (1u << 3)
 #define ERROR_EXECUTE  (1u << 4)
 
@@ -77,7 +76,9 @@ static const char *region_name(uintptr_t addr)
 
 static void describe_page_fault(uint64_t error, uintptr_t addr, char *text, size_t bytes)
 {
-    const char *access = error & ERROR_EXECUTE ? "execute" : error & ERROR_WRITE ? "write" : "read";
+    const char *access = error & ERROR_EXECUTE      ? "execute"
+                         : error & TRAP_ERROR_WRITE ? "write"
+                                                    : "read";
     unsigned long shown = addr;
     struct stack_place place;
 

@@ -1,8 +1,8 @@
 /*
  * The window: 0xffffe00000000000 up, for what the port itself maps.
  *
- *      view 0 | view 1 | devices ...        | stack block of CPU 0, 1, 2 ...
- *      0        64       128                  512      + 32 pages a CPU
+ *      view 0 | view 1 | devices ...  | stack block of CPU 0, 1, 2 ... | guard pool
+ *      0        64       128            512      + 32 pages a CPU         2560 pages
  *
  * All its page tables are static, one flat array of entries, so nothing here can run out of memory.
  * CPU 0's place among the stack blocks stays empty: its stacks are in the image.
@@ -18,7 +18,9 @@
 #define WINDOW_DEVICE_PAGE  (WINDOW_VIEWS * WINDOW_VIEW_PAGES)
 #define WINDOW_STACK_PAGE   512u
 #define WINDOW_STACK_STRIDE 32u
-#define WINDOW_PAGES        (WINDOW_STACK_PAGE + WINDOW_STACK_STRIDE * ARCH_CPU_MAX)
+#define WINDOW_GUARD_PAGE   (WINDOW_STACK_PAGE + WINDOW_STACK_STRIDE * ARCH_CPU_MAX)
+#define WINDOW_GUARD_PAGES  (ARCH_GUARD_BYTES / ARCH_PAGE_BYTES)
+#define WINDOW_PAGES        (WINDOW_GUARD_PAGE + WINDOW_GUARD_PAGES)
 #define WINDOW_TABLES       (WINDOW_PAGES / PAGE_TABLE_ENTRIES)
 #define PHYSICAL_MAX        (1ull << 52)
 
@@ -89,4 +91,30 @@ const void *window_view(enum window_view view, uint64_t physical, size_t bytes)
 uintptr_t window_stack_base(unsigned cpu)
 {
     return window_address(WINDOW_STACK_PAGE + cpu * WINDOW_STACK_STRIDE);
+}
+
+void *arch_guard_reserve(void)
+{
+    return (void *)window_address(WINDOW_GUARD_PAGE);
+}
+
+static void window_guard_check(uintptr_t addr)
+{
+    CHECK(IS_ALIGNED(addr, ARCH_PAGE_BYTES) &&
+          addr - window_address(WINDOW_GUARD_PAGE) < ARCH_GUARD_BYTES);
+}
+
+/* No other CPU has cached that nothing was there: CPUs do not. */
+bool arch_guard_map(void *addr, void *page)
+{
+    window_guard_check((uintptr_t)addr);
+    window_map_page((uintptr_t)addr, direct_physical((uintptr_t)page),
+                    PTE_PRESENT | PTE_WRITE | PTE_NX | PTE_GLOBAL);
+    return true;
+}
+
+void arch_guard_unmap(void *addr)
+{
+    window_guard_check((uintptr_t)addr);
+    window_map_page((uintptr_t)addr, 0, 0);
 }

@@ -1,5 +1,6 @@
 /*
- * The port's own window of addresses: device registers, views of firmware tables, stacks.
+ * The port's own window of addresses: device registers, views of firmware tables, stacks, and the
+ * guard pool of arch/arch.h.
  */
 #pragma once
 

@@ -5,6 +5,8 @@
 #include "arch/x86_64/stacks.h"
 #include "kernel/base/string.h"
 #include "kernel/cpus.h"
+#include "mm/page/page.h"
+#include "mm/slab/guard.h"
 #include "tests/test.h"
 
 #define RIGHTS (PTE_WRITE | PTE_NX)
@@ -81,6 +83,49 @@ TEST(paging, every_stack_has_a_guard)
             EXPECT(t, stack_find(top - 1, &place) && !place.is_guard && place.cpu == cpu);
         }
     }
+}
+
+/* Pages of objects come and go, and what is between them never is there. */
+TEST(paging, guard_pool_has_its_objects_only)
+{
+    size_t pages = 0;
+
+    if (guard_stats().slots == 0) {
+        test_skip(t, "the pool is off");
+        return;
+    }
+
+    char *p = guard_alloc("test", NULL, ARCH_PAGE_BYTES, 1);
+
+    REQUIRE(t, p != NULL);
+    EXPECT(t, paging_has_rights((uintptr_t)p, (uintptr_t)p + ARCH_PAGE_BYTES, RIGHTS));
+    EXPECT(t, paging_is_unmapped((uintptr_t)p - ARCH_PAGE_BYTES, (uintptr_t)p));
+    EXPECT(t,
+           paging_is_unmapped((uintptr_t)p + ARCH_PAGE_BYTES, (uintptr_t)p + 2 * ARCH_PAGE_BYTES));
+    for (uintptr_t at = 0; at < ARCH_GUARD_BYTES; at += ARCH_PAGE_BYTES)
+        pages += !paging_is_unmapped(guard_base + at, guard_base + at + ARCH_PAGE_BYTES);
+    EXPECT(t, pages == guard_stats().live);
+    guard_free("test", NULL, p);
+    EXPECT(t, paging_is_unmapped((uintptr_t)p, (uintptr_t)p + ARCH_PAGE_BYTES));
+}
+
+/* The pool's last page is nobody's: what it was mapped to does not stay. */
+TEST(paging, guard_page_is_forgotten_when_unmapped)
+{
+    volatile uint64_t *at = (uint64_t *)((char *)arch_guard_reserve() + ARCH_GUARD_BYTES) - 1;
+    void *addr = (void *)ALIGN_DOWN((uintptr_t)at, ARCH_PAGE_BYTES);
+    uint64_t *pages = page_alloc(2, 0);
+    const size_t words = ARCH_PAGE_BYTES / sizeof(uint64_t);
+
+    REQUIRE(t, pages != NULL);
+    pages[words - 1] = 1;
+    pages[2 * words - 1] = 2;
+    EXPECT(t, arch_guard_map(addr, pages) && *at == 1);
+    arch_guard_unmap(addr);
+    EXPECT(t, arch_guard_map(addr, pages + words) && *at == 2);
+    arch_guard_unmap(addr);
+    EXPECT(t, paging_is_unmapped((uintptr_t)addr, (uintptr_t)addr + ARCH_PAGE_BYTES));
+    page_free(pages, 2);
 }
 
 /* Pages for tables: never given back, so not from the page heap. */

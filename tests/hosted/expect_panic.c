@@ -58,28 +58,47 @@ static void panic_print_report(char *report)
         printk("#   %s\n", line);
 }
 
-void test_expect_panic(struct test *t, void (*fn)(void *), void *arg, const char *text,
-                       const char *file, int line)
+/* Run fn(arg) in a child to its end.  NULL: not possible, and the test has failed. */
+static char *panic_run(struct test *t, void (*fn)(void *), void *arg, int *status)
 {
     static char report[PANIC_REPORT_BYTES];
-    int pipe_ends[2], status = 0;
+    int pipe_ends[2];
     pid_t child;
 
     if (!EXPECT(t, pipe(pipe_ends) == 0))
-        return;
+        return NULL;
     child = fork();
     if (child == 0)
         panic_child(fn, arg, pipe_ends);
     close(pipe_ends[1]);
     panic_read(pipe_ends[0], report);
     close(pipe_ends[0]);
-    if (!EXPECT(t, child > 0 && waitpid(child, &status, 0) == child))
-        return;
+    return EXPECT(t, child > 0 && waitpid(child, status, 0) == child) ? report : NULL;
+}
 
-    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT && strstr(report, "panic: ") != NULL &&
-        strstr(report, text) != NULL)
-        return;
+static char *panic_report(struct test *t, void (*fn)(void *), void *arg, const char *text,
+                          const char *file, int line)
+{
+    int status = 0;
+    char *report = panic_run(t, fn, arg, &status);
+
+    if (report == NULL || (WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT &&
+                           strstr(report, "panic: ") != NULL && strstr(report, text) != NULL))
+        return report;
     printk("# no panic that says \"%s\"; status 0x%x, output:\n", text, (unsigned)status);
     panic_print_report(report);
     test_failed(t, "a panic", file, line);
+    return NULL;
+}
+
+void test_expect_panic(struct test *t, void (*fn)(void *), void *arg, const char *text,
+                       const char *file, int line)
+{
+    (void)panic_report(t, fn, arg, text, file, line);
+}
+
+const char *test_panic_report(struct test *t, void (*fn)(void *), void *arg, const char *file,
+                              int line)
+{
+    return panic_report(t, fn, arg, "panic: ", file, line);
 }

@@ -24,7 +24,7 @@ TEST(cmdline, takes_every_key)
                 "mem=512M failnth=7 seed=0xff paranoia=1 gogc=50 memlimit=1GiB gctrace=2 "
                 "schedtrace=1000 scavtrace=1 gcstoptheworld=1 gccheckmark=1 clobberfree=1 "
                 "slab_debug=all nodes=5 dmareserve=4M reserve=0 zeroahead=1M page_poison=1 "
-                "page_owner=1 quarantine=2M");
+                "page_owner=1 quarantine=2M guard_rate=77 guard_seed=9");
     struct settings got = settings;
     settings = kept;
 
@@ -37,6 +37,7 @@ TEST(cmdline, takes_every_key)
     EXPECT(t, got.dmareserve_bytes == 4 * MIB && got.reserve_bytes == 0 &&
                   got.zeroahead_bytes == MIB && got.quarantine_bytes == 2 * MIB &&
                   got.page_poison && got.page_owner);
+    EXPECT(t, got.guard_rate == 77 && got.guard_seed == 9);
     EXPECT(t, got.failnth == 7 && got.seed == 255 && got.paranoia && got.gogc == 50);
     EXPECT(t, got.gctrace == 2 && got.schedtrace_ms == 1000 && got.scavtrace == 1);
     EXPECT(t, got.gcstoptheworld == 1 && got.gccheckmark == 1 && got.clobberfree == 1);
@@ -81,6 +82,9 @@ TEST(cmdline, malformed_values_are_errors)
         {"dmareserve=17M", "4KiB to 16MiB"},
         {"reserve=1", "4KiB to 1GiB"},
         {"zeroahead=2T", "4KiB to 1TiB"},
+        {"guard_rate=1000000001", "0 (off) to 1000000000"},
+        {"guard_rate=-1", "0 (off) to 1000000000"},
+        {"guard_seed=x", "0 (any) to 18446744073709551615"},
         {"page_poison=2", "0 or 1"},
         {"page_owner=yes", "0 or 1"},
         {"slab_debug=rx", "0, 1 or letters of rpqts (redzone+poison+quarantine+trace+sites)"},

@@ -89,6 +89,22 @@ bool port_table_commit(void *addr, size_t bytes, void *(*take_page)(void))
     return true;
 }
 
+void *port_guard_reserve(void)
+{
+    return lift_map(PORT_GUARD_BYTES, PROT_NONE);
+}
+
+bool port_guard_map(void *addr, void *page)
+{
+    (void)page;
+    return mprotect(addr, LIFT_PAGE_BYTES, PROT_READ | PROT_WRITE) == 0;
+}
+
+void port_guard_unmap(void *addr)
+{
+    (void)mprotect(addr, LIFT_PAGE_BYTES, PROT_NONE);
+}
+
 void lift_panic(const char *format, ...)
 {
     va_list args;

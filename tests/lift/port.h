@@ -223,6 +223,13 @@ static inline void port_zero_pages(void *addr, size_t pages)
     memset(addr, 0, pages * 4096);
 }
 
+/* The guard pool: a mapping of its own, where mprotect gives and takes access. */
+#define PORT_GUARD_BYTES (512 * 4096ul)
+
+void *port_guard_reserve(void);
+bool port_guard_map(void *addr, void *page);
+void port_guard_unmap(void *addr);
+
 #define PORT_FRESH_IS_ZERO true /* the mapping's pages */
 
 static inline bool port_probe(const uint64_t *word, uint64_t *out)
@@ -246,6 +253,16 @@ static inline uint64_t port_setting_reserve(void)
 static inline uint64_t port_setting_zeroahead(void)
 {
     return 0;
+}
+
+static inline uint64_t port_setting_guard_rate(void)
+{
+    return 20000;
+}
+
+static inline uint64_t port_setting_guard_seed(void)
+{
+    return 1;
 }
 
 static inline bool port_setting_page_poison(void)
@@ -297,6 +314,13 @@ static inline void port_backtrace_print(const uintptr_t *pcs, size_t count)
 static inline void port_site_name(uintptr_t address, char *out, size_t bytes)
 {
     snprintf(out, bytes, "%#zx", address);
+}
+
+/* The process's own handler of SIGSEGV may call guard_explain_fault; here there is none. */
+static inline void port_explain_faults(bool (*fn)(uintptr_t addr, bool is_write, char *text,
+                                                  size_t bytes))
+{
+    (void)fn;
 }
 
 static inline uint64_t port_seed(void)

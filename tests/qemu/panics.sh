@@ -97,9 +97,27 @@ page_owner() {
         " panic_page_double_free+0x"
 }
 
+guard_overflow() {
+    expect guard-overflow "panic: guard: out of bounds, write of 0xffffe" ": 1 byte behind object 0xffffe" \
+        "guard: object 0xffffe" "  allocated on CPU 0, event " " panic_guard_overflow+0x" \
+        "vector 14  error 0x2"
+}
+
+guard_use_after_free() {
+    expect guard-use-after-free "panic: guard: use after free, read of 0xffffe" \
+        ": byte 5 of object 0xffffe" "  allocated on CPU 0, event " "  freed on CPU 0, event " \
+        " panic_guard_use_after_free+0x" "vector 14  error 0x0"
+}
+
+guard_corruption() {
+    expect guard-corruption "panic: guard: kfree: corruption found at 0xffffe" "  found 01" \
+        ": 1 byte be" " object 0xffffe" " panic_guard_corruption+0x"
+}
+
 lock_order() {
     expect lock-order "panic: lock order: MONITOR is taken while TEST is held" "holds lock TEST"
 }
 
 ktap panic plain failed_check null_dereference write_to_text execute_data stack_overflow \
-    double_free bad_free wrong_size slab_bounds slab_poison page_double_free page_poison page_owner lock_order
+    double_free bad_free wrong_size slab_bounds slab_poison page_double_free page_poison page_owner lock_order \
+    guard_overflow guard_use_after_free guard_corruption

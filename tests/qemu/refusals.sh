@@ -73,9 +73,10 @@ words() {
 }
 
 cmdline_malformed_values() {
-    words "mem=banana cpus=65 seed=0 gogc=-1 paranoia=2"
+    words "mem=banana cpus=65 seed=0 gogc=-1 paranoia=2 guard_rate=often"
     ended_badly
-    says "mem=banana" "16MiB to 64TiB" "cpus=65" "0 (all) to 64" "seed=0" "gogc=-1" "paranoia=2"
+    says "mem=banana" "16MiB to 64TiB" "cpus=65" "0 (all) to 64" "seed=0" "gogc=-1" "paranoia=2" \
+        "guard_rate=often" "0 (off) to 1000000000"
 }
 
 cmdline_unknown_key_is_ignored() {
