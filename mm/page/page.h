@@ -48,6 +48,16 @@ void page_free(void *addr, size_t pages);
 void *page_alloc_aligned(size_t pages, size_t align_pages, uintptr_t limit, unsigned flags);
 
 /*
+ * page_extend -- take the free pages behind a run, which is then one run with them.
+ *   addr, pages  a run as it was handed out, or extended
+ *   more         pages
+ *   returns      false: they are not free, or not in the heap's tables (a window has them, or a CPU's
+ *                pending frees); nothing has changed.  Their contents are undefined
+ *   context      irq
+ */
+bool page_extend(void *addr, size_t pages, size_t more);
+
+/*
  * Free pages now, those in CPUs' windows and those in reserves included: so page_alloc may fail
  * although there are some.  irq; exact when nothing else runs.
  */

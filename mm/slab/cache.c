@@ -20,6 +20,7 @@
  * Locks: SLAB_CACHES for the list of caches and their numbers.
  */
 #include "mm/slab/debug.h"
+#include "mm/slab/guard.h"
 #include "mm/slab/slab_impl.h"
 
 _Static_assert(sizeof(struct kmem_cache) <= PAGE_BYTES, "a cache is one page");
@@ -107,6 +108,7 @@ static void cache_init_own(struct kmem_cache *cache, size_t bytes, size_t align,
 
     central_init(central, cache->name, SPAN_CLASS_CACHE, index, &layout);
     central->ctor = ctor;
+    central->align = (uint32_t)align;
     central->object_shift = shift;
     central->object_bytes = ctor == NULL ? layout.slot_bytes : (uint32_t)bytes;
     if (slab_debug_flags(cache->name) != 0) {
@@ -208,6 +210,8 @@ static PORT_RESTARTABLE NOINLINE void cache_free_other(struct kmem_cache *cache,
     }
     if (object == NULL)
         return;
+    if (guard_owns(object))
+        return guard_free("kmem_cache_free", central, object);
     (void)slab_live_span("kmem_cache_free", object, SLAB_DOUBLE_FREE);
     slab_misuse("kmem_cache_free", object, SLAB_WRONG_CACHE);
 }
@@ -315,7 +319,8 @@ void kmem_cache_destroy(struct kmem_cache *cache)
         cache_drain(cache);
 
         struct central_sums sums = central_sums(cache->central);
-        size_t live = sums.spans * cache->own.owner.layout.slot_count - sums.free_slots;
+        size_t live = sums.spans * cache->own.owner.layout.slot_count - sums.free_slots +
+                      guard_live_count(&cache->own);
 
         if (live != 0)
             slab_misuse_destroy(cache->central, live);

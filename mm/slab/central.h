@@ -61,6 +61,7 @@ struct central {
     const char *name;              /* [C] for reports */
     void (*ctor)(void *);          /* [C] constructor of an object, or NULL */
     uint32_t object_shift;         /* [C] bytes from a slot's start, its token, to its object */
+    uint32_t align;                /* [C] of objects, bytes */
     uint32_t object_bytes;         /* [C] bytes of a slot that are its user's */
     uintptr_t limit;               /* [C] physical bytes that spans lie below; 0: anywhere */
     uint32_t record_offset;        /* [C] bytes from an object's start to its record; debugged */

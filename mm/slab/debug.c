@@ -335,3 +335,13 @@ void slab_debug_large_free(struct slab_site *site, size_t span_bytes)
     if (site != NULL)
         slab_site_sub(site, span_bytes);
 }
+
+void slab_debug_large_resize(struct span *span, size_t bytes_before)
+{
+    struct slab_site *site = slab_debug_large_site(span);
+
+    if (site == NULL)
+        return;
+    slab_site_sub(site, bytes_before);
+    slab_site_add(site, span_bytes(span));
+}

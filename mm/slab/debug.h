@@ -150,6 +150,7 @@ void slab_debug_print(const struct central *central, const void *object);
 void slab_debug_large_alloc(struct span *span, uintptr_t caller);
 struct slab_site *slab_debug_large_site(const struct span *span); /* NULL: not counted */
 void slab_debug_large_free(struct slab_site *site, size_t span_bytes);
+void slab_debug_large_resize(struct span *span, size_t bytes_before); /* the site stays */
 
 /* ---- The quarantine, mm/slab/quarantine.c ---- */
 

@@ -12,6 +12,7 @@
  */
 #include "kernel/base/string.h"
 #include "mm/slab/debug.h"
+#include "mm/slab/guard.h"
 #include "mm/slab/slab_impl.h"
 
 /* ---- Allocation ---- */
@@ -116,6 +117,8 @@ static NOINLINE void kfree_slow(const char *name, void *p, uintptr_t caller)
 {
     if (p == NULL)
         return;
+    if (UNLIKELY(guard_owns(p)))
+        return guard_free(name, NULL, p);
 
     struct span *span = slab_live_span(name, p, SLAB_DOUBLE_FREE);
 
@@ -201,8 +204,14 @@ PORT_RESTARTABLE void kfree_sized(void *p, size_t bytes)
 
 /* ---- Size ---- */
 
-static size_t kmalloc_usable(const struct span *span, const void *p)
+/* Of an object in use, by the public function `name`. */
+static size_t kmalloc_usable(const char *name, const void *p)
 {
+    if (UNLIKELY(guard_owns(p)))
+        return guard_object_bytes(name, p);
+
+    const struct span *span = slab_live_span(name, p, SLAB_USE_AFTER_FREE);
+
     if (span->owner == NULL)
         return span_bytes(span);
     if (central_of(span)->debug_flags != 0)
@@ -212,7 +221,23 @@ static size_t kmalloc_usable(const struct span *span, const void *p)
 
 size_t ksize(const void *p)
 {
-    return p == NULL ? 0 : kmalloc_usable(slab_live_span("ksize", p, SLAB_USE_AFTER_FREE), p);
+    return p == NULL ? 0 : kmalloc_usable("ksize", p);
+}
+
+/* Whether a live object can hold so many bytes where it is, and no smaller one would do. */
+static bool krealloc_in_place(void *p, size_t bytes)
+{
+    if (guard_owns(p))
+        return false;
+
+    struct span *span = span_of(p);
+
+    if (!kmalloc_fits(span, bytes))
+        return span->span_class == SPAN_CLASS_LARGE && bytes > KMALLOC_SMALL_MAX &&
+               slab_large_resize(span, bytes);
+    if (span->owner != NULL && UNLIKELY(central_of(span)->debug_flags != 0))
+        slab_debug_resize("krealloc", central_of(span), p, bytes);
+    return true;
 }
 
 void *krealloc(void *p, size_t bytes)
@@ -224,18 +249,15 @@ void *krealloc(void *p, size_t bytes)
         return NULL;
     }
 
-    struct span *span = slab_live_span("krealloc", p, SLAB_USE_AFTER_FREE);
+    size_t usable = kmalloc_usable("krealloc", p);
 
-    if (kmalloc_fits(span, bytes)) {
-        if (span->owner != NULL && UNLIKELY(central_of(span)->debug_flags != 0))
-            slab_debug_resize("krealloc", central_of(span), p, bytes);
+    if (krealloc_in_place(p, bytes))
         return p;
-    }
 
     void *moved = kmalloc_for(bytes, SLAB_CALLER);
 
     if (moved != NULL) {
-        memcpy(moved, p, MIN(bytes, kmalloc_usable(span, p)));
+        memcpy(moved, p, MIN(bytes, usable));
         kfree_for("krealloc", p, SLAB_CALLER);
     }
     return moved;

@@ -30,6 +30,7 @@ static struct {
 } large_count;
 
 PORT_STAT(slab, large_failed);
+PORT_STAT(slab, large_grown);
 
 /* Of the longest spans that are kept, a part of what a CPU may cache. */
 static size_t large_budget(void)
@@ -114,6 +115,21 @@ void slab_large_free(struct span *span, void *p)
         slab_misuse("kfree", p, SLAB_DOUBLE_FREE);
     atomic_fetch_sub_explicit(&large_count.live, 1, memory_order_relaxed);
     atomic_fetch_sub_explicit(&large_count.live_bytes, bytes, memory_order_relaxed);
+}
+
+bool slab_large_resize(struct span *span, size_t bytes)
+{
+    size_t had = span_granules(span), granules = (bytes + GRANULE_BYTES - 1) / GRANULE_BYTES;
+
+    if (granules <= had || bytes > MM_PHYS_BYTES)
+        return false;
+    if (!span_extend_large(span, granules))
+        return false;
+    slab_debug_large_resize(span, had * GRANULE_BYTES);
+    atomic_fetch_add_explicit(&large_count.live_bytes, (granules - had) * GRANULE_BYTES,
+                              memory_order_relaxed);
+    port_stat_inc(slab, large_grown);
+    return true;
 }
 
 bool slab_large_is_live(const struct span *span)

@@ -127,7 +127,7 @@ static void magazine_visit(struct slab_cpu *cpu, const struct central *central)
 
 bool magazine_may_cache(const struct central *central)
 {
-    return central->magazine_max != 0 && !port_fault_is_armed();
+    return central->magazine_max != 0 && !port_fault_is_armed() && !slab_sample_is_dense();
 }
 
 static struct seq_magazine *magazine_loaded_block(const struct slab_cpu *cpu, unsigned index)

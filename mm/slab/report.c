@@ -4,6 +4,7 @@
  * where a free slot stands is a good guess and no more.
  */
 #include "mm/slab/debug.h"
+#include "mm/slab/guard.h"
 #include "mm/slab/slab_impl.h"
 
 /* The panic's first line: the caller's name, then these around the address. */
@@ -163,6 +164,7 @@ void slab_misuse_destroy(const struct central *central, size_t live)
         for (unsigned list = CENTRAL_FULL; list < CENTRAL_EMPTY; list++)
             shown = report_live(central, central->shards[shard].lists[list], shown);
     }
+    guard_live_print(central);
     port_panic("kmem_cache_destroy: %s has %zu live object%s", central->name, live,
                live == 1 ? "" : "s");
 }

@@ -82,6 +82,7 @@ void slab_init(void)
     for (unsigned class = 1; class < SIZE_CLASS_COUNT; class ++) {
         central_init(&slab_centrals[class], slab_names[class], class, class,
                      &size_class_layout[class]);
+        slab_centrals[class].align = (uint32_t)size_class_align(class);
         slab_debug_setup(&slab_centrals[class], size_class_align(class));
         atomic_store_explicit(&slab_by_index[class], &slab_centrals[class], memory_order_release);
     }
@@ -102,7 +103,7 @@ struct slab_dice {
 static PORT_PERCPU(struct slab_dice, slab_dice);
 
 /* xorshift64 (Marsaglia 2003), from the seed and the CPU's number. */
-static uint64_t slab_throw(void)
+static uint64_t slab_next_random(void)
 {
     struct slab_dice *dice = port_this_cpu(slab_dice);
 
@@ -114,9 +115,14 @@ static uint64_t slab_throw(void)
     return dice->state;
 }
 
+unsigned slab_throw(unsigned n)
+{
+    return (unsigned)((slab_next_random() >> 32) * n >> 32);
+}
+
 unsigned slab_random(unsigned n)
 {
-    return port_setting_slab_random() ? (unsigned)((slab_throw() >> 32) * n >> 32) : 0;
+    return port_setting_slab_random() ? slab_throw(n) : 0;
 }
 
 void slab_shuffle(unsigned n, void **slots)
@@ -173,22 +179,31 @@ static void *slab_take_direct(struct central *central)
     return slot;
 }
 
-/* A slot from this CPU's magazine, or from spans where there can be none; NULL: grow first. */
-static void *slab_take(struct central *central)
+/*
+ * A slot from this CPU's magazine, or from spans where there can be none; NULL: grow first.
+ *   is_sampled  the object is to be one of the guard pool instead, and NULL is returned
+ */
+static void *slab_take(struct central *central, bool may_sample, bool *is_sampled)
 {
     unsigned long irq = port_irq_save();
     uintptr_t *top = &port_this_cpu(slab_cpu)->tops[central->owner.index];
     void *slot = NULL;
+    unsigned got = 1;
 
+    *is_sampled = false;
     if (magazine_may_cache(central)) {
         slab_check_top(*top);
         slot = seq_magazine_pop(top);
         if (slot == NULL && magazine_refill(central)) {
+            got = port_this_cpu(slab_cpu)->room[central->owner.index];
             slab_check_top(*top);
-            slot = seq_magazine_pop(top);
+            if (!(*is_sampled = may_sample && slab_sample(central, got)))
+                slot = seq_magazine_pop(top);
         }
+    } else {
+        *is_sampled = may_sample && slab_sample(central, got);
     }
-    if (slot == NULL)
+    if (slot == NULL && !*is_sampled)
         slot = slab_take_direct(central);
     port_irq_restore(irq);
     return slot;
@@ -206,15 +221,23 @@ static void *slab_hand_out(struct central *central, void *slot, size_t bytes, ui
 
 void *slab_alloc_slow(struct central *central, size_t bytes, uintptr_t caller)
 {
-    bool has_reclaimed = false;
+    bool has_reclaimed = false, may_sample = true, is_sampled;
 
     if (port_fault())
         goto fail;
     for (;;) {
-        void *slot = slab_take(central);
+        void *slot = slab_take(central, may_sample, &is_sampled);
 
         if (slot != NULL)
             return slab_hand_out(central, slot, bytes, caller);
+        if (UNLIKELY(is_sampled)) {
+            void *object = slab_guarded(central, bytes);
+
+            if (object != NULL)
+                return object;
+            may_sample = false;
+            continue;
+        }
         if (slab_grow(central))
             continue;
         if (has_reclaimed)

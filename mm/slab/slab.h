@@ -37,8 +37,8 @@ void *kcalloc(size_t n, size_t bytes); /* n * bytes, zeroed; NULL when the produ
 void *kmalloc_aligned(size_t bytes, size_t align);
 
 /*
- * krealloc -- change an object's size, in place while its size class stays; contents are kept up
- * to the smaller size.  p NULL: as kmalloc.  bytes 0: frees p, gives NULL.  NULL otherwise:
+ * krealloc -- change an object's size, in place while its size class stays, or a large object's into
+ * free pages behind it; contents are kept up to the smaller size.  p NULL: as kmalloc.  bytes 0: frees p, gives NULL.  NULL otherwise:
  * exhausted, p stands unchanged.
  */
 void *krealloc(void *p, size_t bytes);

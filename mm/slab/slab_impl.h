@@ -75,6 +75,18 @@ void slab_each_central(void (*fn)(struct central *));
 unsigned slab_random(unsigned n);
 void slab_shuffle(unsigned n, void **slots); /* likewise */
 
+/* A random number below n, whatever slab_random is.  Interrupts off. */
+unsigned slab_throw(unsigned n);
+
+/* ---- Guard sampling, mm/slab/sample.c ---- */
+
+/* This CPU has got so many slots of `central`: is the object at hand to be guarded?  Interrupts off. */
+bool slab_sample(const struct central *central, unsigned allocations);
+bool slab_sample_is_dense(void); /* so often that magazines would be for nothing */
+
+/* An object from the guard pool; NULL: none for this central, or the pool has none.  irq */
+void *slab_guarded(struct central *central, size_t bytes);
+
 /* The central whose slots these are: not of a large object. */
 static inline void *slab_slot_of(const struct central *central, const void *object)
 {
@@ -112,6 +124,8 @@ void *slab_large_alloc(size_t bytes, size_t align_pages, unsigned page_flags,
 void slab_large_free(struct span *span, void *p); /* irq */
 void slab_large_drain(void);                      /* this CPU's; irq */
 
+/* More granules for an object, where it is; false: it does not grow, or not there.  irq */
+bool slab_large_resize(struct span *span, size_t bytes);
 bool slab_large_is_live(const struct span *span); /* not freed and kept by a CPU */
 
 struct slab_large_stats {

@@ -130,6 +130,21 @@ struct span *span_create_large(size_t bytes, size_t align_pages, unsigned page_f
     return span;
 }
 
+bool span_extend_large(struct span *span, size_t granules)
+{
+    size_t had = span_granules(span), more = granules - had;
+    _Atomic uint64_t *entries = span_entries(span->base);
+
+    if (granules > PAGE_RUN_MAX / GRANULE_PAGES ||
+        !page_extend((void *)span->base, had * GRANULE_PAGES, more * GRANULE_PAGES))
+        return false;
+    span->free_word = granules;
+    for (size_t i = had; i < granules; i++)
+        atomic_store_explicit(&entries[i], span_entry(span), memory_order_release);
+    atomic_fetch_add_explicit(&span_live_bytes, more * GRANULE_BYTES, memory_order_relaxed);
+    return true;
+}
+
 bool span_destroy(struct span *span)
 {
     uintptr_t start = span->base;

@@ -225,6 +225,14 @@ struct span *span_create_slots(const struct span_owner *owner, unsigned page_fla
 struct span *span_create_large(size_t bytes, size_t align_pages, unsigned page_flags);
 
 /*
+ * span_extend_large -- make a large object's span longer, where it is.
+ *   granules  > those that it has
+ *   returns   false: the pages behind it are not to be had
+ *   context   irq; the caller owns the object
+ */
+bool span_extend_large(struct span *span, size_t granules);
+
+/*
  * span_destroy -- give the pages back.  The caller has seen to it that nothing in it is in use and
  * that it is on no list.
  *   returns  false when it is no span any more: another CPU has destroyed it meanwhile (possible

@@ -1,0 +1,55 @@
+/*
+ * Longer runs: a run that is handed out takes the free pages behind it, so that what stands in it
+ * need not be copied.
+ *
+ * To the heap the new pages are a run of their own until the bit that says that they go on with the
+ * one before is set (page_heap.h: joined).  Both happen with the heap's lock held, so nobody can
+ * meet the two as two.
+ *
+ * Pages in a window, pending frees and kept chunks are not looked at: they are not free in the
+ * heap's tables, and then the run is not extended.
+ */
+#include "mm/page/debug.h"
+#include "mm/page/nodes.h"
+#include "mm/page/page.h"
+#include "mm/page/reserve.h"
+
+/* Whether [page, end) is free in the heap's tables. */
+static bool extend_is_free(const struct page_heap *heap, size_t page, size_t end)
+{
+    while (page < end) {
+        size_t bit = page % PAGE_BLOCK_PAGES, pages = MIN(end - page, PAGE_BLOCK_PAGES - bit);
+        uint64_t want = bits_mask((unsigned)bit, pages);
+
+        if ((page_block_free(&heap->blocks[page / PAGE_BLOCK_PAGES]) & want) != want)
+            return false;
+        page += pages;
+    }
+    return true;
+}
+
+bool page_extend(void *addr, size_t pages, size_t more)
+{
+    size_t page = ((uintptr_t)addr - port_direct_base()) / PAGE_BYTES + pages, end = page + more,
+           node_end;
+
+    if (port_fault() || page_debug_is_on() || more == 0 || end < page)
+        return false;
+
+    struct page_heap *heap = &page_heaps[page_node_of(page - 1, &node_end)];
+
+    if (end > node_end || end > heap->page_limit)
+        return false;
+
+    unsigned long irq_state = page_heap_lock(heap);
+    bool is_done = extend_is_free(heap, page, end) && page_reserve_has_room(heap, more);
+
+    if (is_done) {
+        struct page_block *block = &heap->blocks[page / PAGE_BLOCK_PAGES];
+
+        (void)page_heap_take(heap, page, more);
+        page_block_set_joined(block, page_block_joined(block) | 1ull << page % PAGE_BLOCK_PAGES);
+    }
+    page_heap_unlock(heap, irq_state);
+    return is_done;
+}
