@@ -185,6 +185,13 @@ static NOINLINE void kfree_sized_slow(void *p, size_t bytes, uintptr_t caller)
     if (p == NULL)
         return;
 
+    if (guard_owns(p)) {
+        if (bytes > PAGE_BYTES ||
+            size_class_of(guard_object_bytes("kfree_sized", p)) != size_class_of(bytes))
+            slab_misuse("kfree_sized", p, SLAB_WRONG_SIZE);
+        return guard_free("kfree_sized", NULL, p);
+    }
+
     const struct span *span = slab_live_span("kfree_sized", p, SLAB_DOUBLE_FREE);
 
     if (!kmalloc_fits(span, bytes) || !kmalloc_is_size(span, p, bytes))
