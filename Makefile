@@ -37,10 +37,14 @@ CLANG := clang
 
 WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wundef -Wvla \
             -Wwrite-strings -Werror
+# Images hold names of files relative to the root, and none of the machine that built them.
+IMAGE_PATHS := -ffile-prefix-map=$(shell $(CC) -print-file-name=include 2>/dev/null)=include \
+               -ffile-prefix-map=$(CURDIR)=.
 KERNEL_CFLAGS := -std=gnu11 -ffreestanding -O2 -g -I. $(WARNINGS) -mcmodel=kernel -mno-red-zone \
                  -mgeneral-regs-only -fno-pic -fno-pie -fno-stack-protector \
                  -fno-asynchronous-unwind-tables -fno-omit-frame-pointer \
-                 -momit-leaf-frame-pointer -fno-strict-aliasing -fno-common -ffunction-sections
+                 -momit-leaf-frame-pointer -fno-strict-aliasing -fno-common -ffunction-sections \
+                 $(IMAGE_PATHS)
 KERNEL_LDFLAGS := -nostdlib -static -T linker.ld --gc-sections --build-id=none \
                   -z max-page-size=0x1000 -z noexecstack
 DEPFLAGS = -MMD -MP -MF $@.d -MT $@
@@ -67,16 +71,17 @@ KERNEL_SOURCES := $(sort $(BOOT_KERNEL_SRCS) $(TEST_SOURCES) \
                     $(wildcard arch/x86_64/*.[cS] kernel/*.c kernel/base/*.c mm/*.c mm/*/*.c))
 
 # kernel_image FOLDER,FLAGS -- FOLDER/kernel.elf, linked twice: from the addresses of the first link
-# comes the table of function names that backtraces show, which must be right for the second.
+# come the tables of functions and lines that backtraces show, which must be right for the second.
 define kernel_image
 $(1)/kernel.elf: $(KERNEL_SOURCES:%=$(1)/%.o) $(1)/symbols.o linker.ld
 	$$(call say,LD)
 	@$$(LD) $$(KERNEL_LDFLAGS) -o $$@ $$(filter %.o,$$^)
-	@nm -n $$@ | awk -f arch/x86_64/symbols.awk | cmp - $(1)/symbols.S
+	@arch/x86_64/symbols.sh $$@ | cmp - $(1)/symbols.S
 
-$(1)/symbols.S: $(KERNEL_SOURCES:%=$(1)/%.o) linker.ld arch/x86_64/symbols.awk
+$(1)/symbols.S: $(KERNEL_SOURCES:%=$(1)/%.o) linker.ld \
+  $(addprefix arch/x86_64/,symbols.sh symbols.awk lines.awk)
 	@$$(LD) $$(KERNEL_LDFLAGS) -o $(1)/nameless.elf $$(filter %.o,$$^)
-	@nm -n $(1)/nameless.elf | awk -f arch/x86_64/symbols.awk >$$@
+	@arch/x86_64/symbols.sh $(1)/nameless.elf >$$@
 
 $(1)/symbols.o: $(1)/symbols.S
 	@$$(CC) $$(KERNEL_CFLAGS) -c -o $$@ $$<
@@ -111,7 +116,8 @@ debug: $(DEBUG) $(INITRD)
 
 .PHONY: gdb
 gdb: $(DEBUG)
-	@gdb $(DEBUG) -ex 'target remote :1234' -ex 'hbreak kernel_init' -ex continue
+	@gdb $(DEBUG) -x kernel/spandrel.gdb -ex 'target remote :1234' -ex 'hbreak kernel_init' \
+	  -ex continue
 
 .PHONY: bench
 ifeq ($(HOSTED),)
@@ -167,7 +173,7 @@ make bench    Go benchmark lines: BENCH=GLOB; ICOUNT=1 counts instructions, on o
 make hosted   build/hosted/libspandrel.a, the same sources on a Linux process
               SAN=address|thread|undefined: in build/hosted-SAN/
 make debug    boot the debug image, waiting for gdb; CPUS= MEM= CMDLINE=
-make gdb      attach to it
+make gdb      attach to it; `help spandrel` lists the project's commands
 make lint     layers, format, warnings under gcc and clang
 make fuzz     every fuzz target for a minute
 make mutants  break one check after another and see that the tests notice

@@ -247,6 +247,13 @@ size_t arch_backtrace(const struct trap_frame *from, uintptr_t *pcs, size_t max)
 /* The function that holds `pc`: false when not known.  Any context. */
 bool arch_symbol(uintptr_t pc, const char **name, size_t *offset);
 
+/*
+ * arch_line -- the source line of the instruction that holds byte `pc`; of inlined code the
+ * innermost.  `file` is relative to the root.  False when not known: x86_64 knows all code of its
+ * image, hosted knows none.  Any context.
+ */
+bool arch_line(uintptr_t pc, const char **file, unsigned *line);
+
 /* Give a frame's registers, a line at a time, to `line`.  Any context. */
 void arch_trap_dump(const struct trap_frame *frame, void (*line)(const char *text));
 

@@ -19,6 +19,7 @@
 #include "kernel/lock.h"
 #include "kernel/percpu.h"
 #include "kernel/print.h"
+#include "kernel/symbol.h"
 #include "kernel/time.h"
 
 #define PANIC_FRAME_MAX   32 /* callers in a backtrace */
@@ -36,46 +37,28 @@ static _Atomic uint32_t panic_owner;    /* [A] CPU + 1 that reports, 0: none; ac
 static panic_explain_fn *panic_explain; /* [C] once set; NULL: nobody knows more */
 static uint32_t panic_depth; /* [panic_owner] panics of the owner inside its own report */
 
-static void panic_frame_print(size_t idx, uintptr_t pc, uintptr_t lookup)
+static void panic_frame_print(size_t idx, uintptr_t pc,
+                              bool (*format)(char *text, size_t bytes, uintptr_t address))
 {
-    const char *name;
-    size_t offset;
+    char text[SYMBOL_TEXT_BYTES];
 
-    if (arch_symbol(lookup, &name, &offset))
-        printk("  #%zu 0x%lx %s+0x%zx\n", idx, pc, name, offset + (pc - lookup));
+    if (format(text, sizeof(text), pc))
+        printk("  #%zu 0x%lx %s\n", idx, pc, text);
     else
         printk("  #%zu 0x%lx\n", idx, pc);
 }
 
-/*
- * A return address is one past its call, and past the function's end where the callee does not
- * return: so the call's last byte is what is looked up.
- */
 void backtrace_print(const uintptr_t *pcs, size_t count)
 {
     for (size_t i = 0; i < count; i++)
-        panic_frame_print(i, pcs[i], pcs[i] - 1);
-}
-
-void backtrace_site_name(uintptr_t pc, char *out, size_t bytes)
-{
-    const char *name;
-    size_t offset;
-
-    if (arch_symbol(pc - 1, &name, &offset))
-        format_string(out, bytes, "%s+0x%zx", name, offset + 1);
-    else
-        format_string(out, bytes, "0x%lx", pc);
+        panic_frame_print(i, pcs[i], symbol_format);
 }
 
 /* As backtrace_print, but pcs[0] is where a trap or interrupt hit. */
 static void panic_trap_backtrace_print(const uintptr_t *pcs, size_t count)
 {
-    if (count == 0)
-        return;
-    panic_frame_print(0, pcs[0], pcs[0]);
-    for (size_t i = 1; i < count; i++)
-        panic_frame_print(i, pcs[i], pcs[i] - 1);
+    for (size_t i = 0; i < count; i++)
+        panic_frame_print(i, pcs[i], i == 0 ? symbol_format_instruction : symbol_format);
 }
 
 static void panic_register_line(const char *text)

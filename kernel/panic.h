@@ -21,10 +21,7 @@ typedef bool panic_explain_fn(uintptr_t addr, bool is_write, char *text, size_t 
 void panic_explain_faults(panic_explain_fn *fn);
 
 /*
- * backtrace_print -- one symbolised line for each of `pcs`: "  #0 0x... name+0x12".
+ * backtrace_print -- one line for each of `pcs`: "  #0 0x... name+0x12 (file:line)".
  *   pcs  return addresses, as arch_backtrace(NULL, ...) gives them
  */
 void backtrace_print(const uintptr_t *pcs, size_t count);
-
-/* One of them without number and newline, into out[0 .. bytes): "name+0x12", else "0x...". */
-void backtrace_site_name(uintptr_t pc, char *out, size_t bytes);

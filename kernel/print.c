@@ -24,11 +24,17 @@
 
 #define PRINT_NOBODY 0u
 
+#define PRINT_LOG_BYTES 16384u
+
 static _Atomic uint32_t print_owner;     /* [A] CPU + 1; seq_cst to take, release to give */
 static _Atomic uint32_t print_panic_cpu; /* [A] CPU + 1 once it panics; seq_cst, see print_take */
 static bool print_line_open;             /* [print_owner] the last byte written was no newline */
 static format_sink *print_capture_sink;  /* [print_owner] NULL: the console */
 static void *print_capture_context;      /* [print_owner] */
+
+/* The last that went to the console, for debuggers; what an NMI says inside a line may be torn. */
+static USED char print_log[PRINT_LOG_BYTES]; /* [print_owner] a ring */
+static USED size_t print_log_count; /* [print_owner] bytes ever written; the next one's place */
 
 struct print_hold {
     unsigned long irq_state;
@@ -73,6 +79,13 @@ static void print_give(struct print_hold hold)
     arch_irq_restore(hold.irq_state);
 }
 
+static void print_to_console(const char *bytes, size_t n)
+{
+    arch_console_write(bytes, n);
+    for (size_t i = 0; i < n; i++)
+        print_log[print_log_count++ % PRINT_LOG_BYTES] = bytes[i];
+}
+
 static void print_put(void *unused, const char *bytes, size_t n)
 {
     (void)unused;
@@ -82,7 +95,7 @@ static void print_put(void *unused, const char *bytes, size_t n)
     if (print_capture_sink != NULL)
         print_capture_sink(print_capture_context, bytes, n);
     else
-        arch_console_write(bytes, n);
+        print_to_console(bytes, n);
     print_line_open = bytes[n - 1] != '\n';
 }
 

@@ -27,6 +27,7 @@
 #include "kernel/print.h"
 #include "kernel/slab_setting.h"
 #include "kernel/stat.h"
+#include "kernel/symbol.h"
 
 #define PORT_CPU_MAX  ARCH_CPU_MAX /* CPUs at most */
 #define PORT_NODE_MAX NODE_MAX     /* nodes at most */
@@ -349,10 +350,14 @@ static inline void port_backtrace_print(const uintptr_t *pcs, size_t count)
     backtrace_print(pcs, count);
 }
 
-/* The place of a call by its return address, "name+0x12", as backtraces show it. */
-static inline void port_site_name(uintptr_t address, char *out, size_t bytes)
+/*
+ * One such return address as text, "name+0x12 (file:line)" without what is not known: for a line
+ * that is printed whole.  PORT_SYMBOL_BYTES hold any.
+ */
+#define PORT_SYMBOL_BYTES SYMBOL_TEXT_BYTES
+static inline void port_symbol_format(char *text, size_t bytes, uintptr_t return_address)
 {
-    backtrace_site_name(address, out, bytes);
+    symbol_format(text, bytes, return_address);
 }
 
 /* Ask `fn` of every access that faults, before the panic; see kernel/panic.h.  Start-up. */

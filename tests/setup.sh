@@ -52,7 +52,7 @@ need_compiler
 for goal; do
     case $goal in
     run) need_qemu; need_uefi ;;
-    test) need_qemu; need_uefi; need_clang; need_format ;;
+    test) need_qemu; need_uefi; need_clang; need_format; need gdb gdb ;;
     bench | debug) need_qemu ;;
     gdb) need gdb gdb ;;
     lint) need_uefi; need_clang; need_format ;;

@@ -1,6 +1,9 @@
 /*
  * Names of functions for backtraces of the hosted port: the process's own ELF symbol table, static
  * functions included, mapped at start-up; a lookup scans it, so that it works in a signal handler.
+ *
+ * There are no lines: a library cannot bring a table of the program that it will be linked into, and
+ * what the compiler left of them is for a debugger's decoder.
  */
 #define _GNU_SOURCE
 #include "arch/hosted/hosted_impl.h"
@@ -99,5 +102,11 @@ bool arch_symbol(uintptr_t pc, const char **name, size_t *offset)
             return true;
         }
     }
+    return false;
+}
+
+bool arch_line(uintptr_t pc, const char **file, unsigned *line)
+{
+    (void)pc, (void)file, (void)line;
     return false;
 }

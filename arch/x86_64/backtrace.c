@@ -1,28 +1,16 @@
 /*
- * Who called whom, and what their names are.
+ * Who called whom.  symbols.c has their names.
  *
  * All kernel code keeps frame pointers, except leaf functions: at [rbp] stands the caller's rbp, at
  * [rbp + 8] the return address.  Anything is read only if it lies whole inside one of the port's
  * stacks, which are always mapped; a walk ends at a return address that is not code.  Where the
  * walk comes to a trap's or an interrupt's frame it goes on with what that hit.
- *
- * Names come from a table that the build makes of the linked image (symbols.awk) and links in at
- * its end: pairs of addresses and names, sorted by address, the last one an end mark.  A first link
- * has none.
  */
 #include "arch/x86_64/image.h"
 #include "arch/x86_64/stacks.h"
 #include "arch/x86_64/trap.h"
 
 #define PUSH_RBP 0x55 /* the instruction */
-
-struct symbol {
-    uint32_t offset; /* of the function from BOOT_KERNEL_BASE */
-    uint32_t name;   /* offset of the name from symbol_names */
-};
-
-extern const struct symbol __symbols_start[], __symbols_end[];
-extern const char __symbol_names[];
 
 /* The stack that a walk is on: found once, not for every frame.  0, 0: none yet. */
 struct stack_walked {
@@ -95,26 +83,4 @@ size_t arch_backtrace(const struct trap_frame *from, uintptr_t *pcs, size_t max)
         }
     }
     return count;
-}
-
-bool arch_symbol(uintptr_t pc, const char **name, size_t *offset)
-{
-    size_t low = 0, end = (size_t)(__symbols_end - __symbols_start);
-    uintptr_t offset_of_pc = pc - BOOT_KERNEL_BASE;
-
-    if (end < 2 || !image_is_code(pc) || offset_of_pc < __symbols_start[0].offset ||
-        offset_of_pc >= __symbols_start[end - 1].offset)
-        return false;
-    /* Of the entries from low up to end, the last that does not lie behind pc. */
-    while (end - low > 1) {
-        size_t middle = low + (end - low) / 2;
-
-        if (__symbols_start[middle].offset <= offset_of_pc)
-            low = middle;
-        else
-            end = middle;
-    }
-    *name = __symbol_names + __symbols_start[low].name;
-    *offset = offset_of_pc - __symbols_start[low].offset;
-    return true;
 }

@@ -11,7 +11,7 @@ extern char __boot_start[], __boot_end[];               /* all of .boot.*, the n
 extern char __boot_text_start[], __boot_text_end[];     /* read, execute */
 extern char __boot_rodata_start[], __boot_rodata_end[]; /* read */
 extern char __boot_data_start[], __boot_data_end[];     /* read, write */
-extern char __names_start[], __names_end[];             /* read: the symbol table */
+extern char __names_start[], __names_end[];             /* read: tables of symbols.c */
 
 /* Is addr in [start, end)? */
 static inline bool image_within(uintptr_t addr, const char *start, const char *end)

@@ -1,9 +1,6 @@
-# The symbol table of a linked kernel image, as assembly for the next link; backtrace.c reads it.
+# The functions of a linked kernel image, as assembly for the next link; symbols.c reads them.
 #
-#   nm -n FIRST_IMAGE | awk -f symbols.awk >symbols.S
-#
-# The table goes to the very end of the image, so nothing else moves in the second link; the proof
-# is that a table made of the second image is the same, byte for byte.
+#   nm -n IMAGE | awk -f symbols.awk
 #
 # Functions by address; the linker script's marks are left out, and of several names of one address
 # all but the first.  The end mark is the end of the last code, rounded up to a page.

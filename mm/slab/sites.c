@@ -6,7 +6,6 @@
 #define SITES_BUCKETS    512u
 #define SITES_INIT_PAGES 16u /* at start-up: some 1,600 sites */
 #define SITES_GROW_PAGES 4u  /* each time that they run out */
-#define SITES_NAME_BYTES 96u /* of a site's name, cut off there */
 
 PORT_STAT(slab, sites_failed);
 
@@ -121,10 +120,10 @@ static int site_row_compare(const void *left, const void *right)
 
 static void site_row_print(const struct site_row *row)
 {
-    char name[SITES_NAME_BYTES] = "(sites for which there was no memory)";
+    char name[PORT_SYMBOL_BYTES] = "(sites for which there was no memory)";
 
     if (row->address != 0)
-        port_site_name(row->address, name, sizeof(name));
+        port_symbol_format(name, sizeof(name), row->address);
     port_print("  %12zu %10zu %12lu  %s\n", row->bytes, row->live, row->allocs, name);
 }
 

@@ -12,6 +12,7 @@
 #include "kernel/cpus.h"
 #include "kernel/panic.h"
 #include "kernel/print.h"
+#include "kernel/symbol.h"
 #include "mm/page/page.h"
 #include "mm/slab/slab.h"
 #include "tests/test.h"
@@ -361,4 +362,19 @@ TEST(hosted, backtrace_names_static_functions)
     EXPECT(t, pc_is_in(pcs[2], "test_hosted_backtrace_names_static_functions"));
     EXPECT(t, backtrace_outer(pcs, 1) == 1);
     EXPECT(t, !arch_symbol(16, &name, &offset));
+}
+
+/* This port knows no lines, so that a report says what it knows. */
+TEST(hosted, reports_do_without_lines)
+{
+    uintptr_t pcs[1];
+    const char *file = NULL;
+    unsigned line = 0;
+    char text[SYMBOL_TEXT_BYTES];
+
+    REQUIRE(t, backtrace_outer(pcs, 1) == 1);
+    EXPECT(t, !kernel_line_of(pcs[0], &file, &line) && file == NULL && line == 0);
+    EXPECT(t, symbol_format(text, sizeof(text), pcs[0]));
+    EXPECT(t, strncmp(text, "backtrace_inner+0x", 18) == 0 && strchr(text, '(') == NULL);
+    EXPECT(t, !symbol_format(text, sizeof(text), 16) && strcmp(text, "0x10") == 0);
 }

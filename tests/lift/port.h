@@ -311,9 +311,10 @@ static inline void port_backtrace_print(const uintptr_t *pcs, size_t count)
     (void)pcs, (void)count;
 }
 
-static inline void port_site_name(uintptr_t address, char *out, size_t bytes)
+#define PORT_SYMBOL_BYTES 64
+static inline void port_symbol_format(char *text, size_t bytes, uintptr_t return_address)
 {
-    snprintf(out, bytes, "%#zx", address);
+    snprintf(text, bytes, "%p", (void *)return_address);
 }
 
 /* The process's own handler of SIGSEGV may call guard_explain_fault; here there is none. */

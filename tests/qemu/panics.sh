@@ -20,8 +20,18 @@ expect() {
     fi
 }
 
+# at FUNCTION FILE TEXT: a frame of FUNCTION, at the one line of FILE that holds TEXT
+at() {
+    line=$(grep -nF "$3" "$2" | cut -d: -f1)
+    grep -aqE "^  #[0-9]+ 0x[0-9a-f]+ $1\+0x[0-9a-f]+ \($2:$line\)\$" "$temp/said" ||
+        fail "expected: $1 at $2:$line"
+}
+
 plain() {
     expect plain "panic: asked for" " panic_plain+0x"
+    at panic_plain kernel/commands_mm.c 'panic("asked for")'
+    at kernel_run kernel/main.c 'command_run_line(line)'
+    at arch_entry arch/x86_64/entry.S 'call    kernel_run'
 }
 
 failed_check() {
@@ -30,6 +40,7 @@ failed_check() {
 
 null_dereference() {
     expect null "panic: null dereference: read at 0x0" " panic_null+0x" "cr2 0000000000000000"
+    at panic_null kernel/commands_mm.c '*(volatile int *)panic_hide(NULL)' # no call: what trapped
 }
 
 write_to_text() {
@@ -89,6 +100,7 @@ page_poison() {
     settings="page_poison=1 page_owner=1"
     expect page-poison "offset 96: found 0xf4eef401f4eef4ee, expected 0xf4eef4eef4eef4ee" \
         "  allocated by:" "  freed by:" " panic_page_poison+0x" "panic: page poison: page 0x"
+    at panic_page_poison kernel/commands_mm.c 'page_free(page, 1)'
 }
 
 page_owner() {
