@@ -220,6 +220,35 @@ void arch_boot_release(uintptr_t start, uintptr_t end);
  */
 bool arch_ram_release(void *addr, size_t bytes);
 
+/*
+ * Where pointers may stand, for who looks for objects that nobody points to.  arch_range_fn is
+ * called with [start, end) of memory that can be read.
+ *
+ * arch_data_ranges -- the image's static variables; CPU 0's per-CPU variables are among them.  Any
+ * context.
+ *
+ * arch_stack_pages -- the pages, in the direct map, that stacks of CPUs are made of, where they come
+ * from take_pages.  Any context.
+ *
+ * arch_stack_ranges -- of this CPU's stacks what is live: from `sp`, an address on the current one,
+ * to its top, and those that were interrupted, from where they were.  Any context.
+ *   returns  how many stand in out[], at most ARCH_STACK_RANGES
+ *
+ * arch_registers_save (inline, from arch_inline.h) -- the registers that a function call leaves as
+ * they are, into words on the caller's stack.
+ */
+typedef void arch_range_fn(uintptr_t start, uintptr_t end, void *arg);
+
+#define ARCH_STACK_RANGES 6
+
+struct arch_range {
+    uintptr_t start, end;
+};
+
+void arch_data_ranges(arch_range_fn *fn, void *arg);
+void arch_stack_pages(arch_range_fn *fn, void *arg);
+size_t arch_stack_ranges(uintptr_t sp, struct arch_range out[ARCH_STACK_RANGES]);
+
 /* ---- Devices ---- */
 
 /*

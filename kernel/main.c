@@ -1,8 +1,8 @@
 /*
  * The boot order, and what comes after it.
  *
- * The top of kernel/: main.c, boot_memory.c, commands_mm.c and commands_page.c are the files that may
- * include mm/; everything else in kernel/ lies below it.
+ * The top of kernel/: main.c, boot_memory.c and commands_mm.c, commands_page.c, commands_leaks.c are
+ * the files that may include mm/; everything else in kernel/ lies below it.
  */
 #include "arch/arch.h"
 #include "kernel/balloon.h"

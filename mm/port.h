@@ -27,6 +27,7 @@
 #include "kernel/print.h"
 #include "kernel/slab_setting.h"
 #include "kernel/stat.h"
+#include "kernel/stop.h"
 #include "kernel/symbol.h"
 
 #define PORT_CPU_MAX  ARCH_CPU_MAX /* CPUs at most */
@@ -371,6 +372,33 @@ static inline void port_explain_faults(bool (*fn)(uintptr_t addr, bool is_write,
 static inline uint64_t port_seed(void)
 {
     return arch_ticks();
+}
+
+/* ---- Looking at all of memory at one moment: for debugging aids ---- */
+
+/*
+ * port_stop_others -- run fn(arg) here, interrupts off, while all other CPUs stand still in an
+ * interrupt, holding no lock.  Ordinary context.
+ * port_each_root -- only inside it: call fn for each range that may hold pointers besides what
+ * page_alloc has handed out: static variables, live parts of stacks (threads' too, where there are
+ * any), registers of all CPUs, saved.
+ * port_each_nonroot -- call fn for each range of what page_alloc has handed out that is not to be
+ * looked at: it holds stacks.
+ */
+static inline void port_stop_others(void (*fn)(void *arg), void *arg)
+{
+    stop_others(fn, arg);
+}
+
+static inline void port_each_root(void (*fn)(uintptr_t start, uintptr_t end, void *arg), void *arg)
+{
+    stop_each_root(fn, arg);
+}
+
+static inline void port_each_nonroot(void (*fn)(uintptr_t start, uintptr_t end, void *arg),
+                                     void *arg)
+{
+    stop_each_nonroot(fn, arg);
 }
 
 /* ---- Testing ---- */

@@ -96,3 +96,19 @@ static ALWAYS_INLINE uintptr_t arch_direct_base(void)
 {
     return BOOT_DIRECT_BASE;
 }
+
+/* Registers that a call leaves as they are. */
+#define ARCH_REGISTERS 6
+
+static ALWAYS_INLINE void arch_registers_save(uintptr_t to[ARCH_REGISTERS])
+{
+    __asm__ volatile("movq %%rbx, 0(%0)\n\t"
+                     "movq %%rbp, 8(%0)\n\t"
+                     "movq %%r12, 16(%0)\n\t"
+                     "movq %%r13, 24(%0)\n\t"
+                     "movq %%r14, 32(%0)\n\t"
+                     "movq %%r15, 40(%0)"
+                     :
+                     : "r"(to)
+                     : "memory");
+}

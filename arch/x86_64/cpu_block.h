@@ -30,6 +30,7 @@ struct cpu_block {
     uint32_t cpu;                /* [C] index, arch_cpu_id() there */
     uint32_t apic_id;            /* [C] */
     uintptr_t stacks;            /* [C] lowest address of its stack block (layout.h), 0: none yet */
+    uintptr_t stack_pages;       /* [C] what backs it, in the direct map; 0: the image */
     _Atomic uint32_t state;      /* [A] enum cpu_state; acq_rel */
     _Atomic bool nmi_asked;      /* [A] kernel_nmi() is due, its NMI sent; acq_rel */
     _Atomic bool flush_asked;    /* [A] a TLB flush is due, its NMI sent; acq_rel */

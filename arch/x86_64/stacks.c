@@ -66,6 +66,7 @@ bool stack_block_create(unsigned cpu, void *(*take_pages)(size_t n))
 
     uint64_t physical = direct_physical(pages);
 
+    cpu_blocks[cpu].stack_pages = pages;
     cpu_blocks[cpu].stacks = window_stack_base(cpu);
     for (enum stack_kind kind = 0; kind < STACK_KINDS; kind++) {
         uintptr_t bottom, top;

@@ -367,6 +367,12 @@ size_t page_window_count_locked(const struct page_heap *heap)
     return pages;
 }
 
+const void *page_window_of_cpu(unsigned cpu, size_t *bytes)
+{
+    *bytes = sizeof(struct page_window);
+    return port_cpu(page_window, cpu);
+}
+
 size_t page_window_bytes(void)
 {
     return port_cpu_count() * sizeof(struct page_window);

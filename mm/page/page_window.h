@@ -51,6 +51,12 @@ size_t page_window_count_locked(const struct page_heap *heap); /* its pages, fre
 void page_window_check(void);                                  /* P6; nothing else running */
 size_t page_window_bytes(void);                                /* of all CPUs' windows */
 
+/*
+ * Where a CPU's window stands, and its size in bytes: what it holds are addresses of pages that need
+ * not be free, and no references to them.  Any context.
+ */
+const void *page_window_of_cpu(unsigned cpu, size_t *bytes);
+
 /* What page_alloc (page_slow.c) and page_free (pending.c) call where the window does not serve. */
 void *page_alloc_slow(size_t pages, size_t align, size_t limit, unsigned flags);
 void page_free_slow(void *addr, size_t pages);

@@ -8,6 +8,7 @@
  */
 #include "mm/page/view.h"
 
+#include "kernel/base/string.h"
 #include "mm/page/nodes.h"
 #include "mm/page/page_window.h"
 #include "mm/page/zero.h"
@@ -127,6 +128,28 @@ struct page_counts page_count_chunks(size_t chunk, size_t chunks)
     for (; chunk < end; chunk++)
         view_count_chunk(chunk, &counts);
     return counts;
+}
+
+bool page_chunk_taken(size_t chunk, uint64_t bits[PAGE_CHUNK_BLOCKS])
+{
+    size_t page = chunk * CHUNK_PAGES;
+    struct page_heap *heap = page_heap_of(page);
+    const struct page_block *blocks = &heap->blocks[page / PAGE_BLOCK_PAGES];
+    uint64_t any = 0;
+
+    memset(bits, 0, PAGE_CHUNK_BLOCKS * sizeof(*bits));
+    if (view_is_absent(blocks))
+        return false;
+
+    unsigned long irq_state = page_heap_lock(heap);
+
+    page_window_publish_locked(heap, chunk * CHUNK_PAGES, CHUNK_PAGES);
+    for (size_t i = 0; i < PAGE_CHUNK_BLOCKS; i++) {
+        bits[i] = page_block_taken(&blocks[i]);
+        any |= bits[i];
+    }
+    page_heap_unlock(heap, irq_state);
+    return any != 0;
 }
 
 size_t page_chunk_limit(void)

@@ -33,4 +33,11 @@ struct page_counts {
 };
 
 struct page_counts page_count_chunks(size_t chunk, size_t chunks);
+
+/*
+ * page_chunk_taken -- the pages of a chunk that are handed out, by block, a bit for each.
+ *   returns  false: none, and all bits are 0
+ */
+bool page_chunk_taken(size_t chunk, uint64_t bits[PAGE_CHUNK_BLOCKS]);
+
 size_t page_chunk_limit(void); /* number above the highest chunk, in whole arenas */

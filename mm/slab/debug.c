@@ -7,7 +7,7 @@
  *        |
  *     resized     compared; that part of the red zone anew
  *        |
- *     freed       compared; poison or sum, canary    slab_debug_free
+ *     freed       compared; poison or sum, token    slab_debug_free
  *        |
  *     quarantine  compared when it ends; then free in its span, handed out again or its span goes
  *                 back to the page heap: compared

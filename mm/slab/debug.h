@@ -57,9 +57,8 @@ struct slab_trace {
     uintptr_t pcs[SLAB_TRACE_FRAMES]; /* return addresses, innermost first; 0: no more */
 };
 
-/* At object + canary_offset.  [O] whom the object belongs to. */
+/* At object + record_offset.  [O] whom the object belongs to. */
 struct slab_record {
-    uint64_t canary;         /* [O] mm/slab/magazine.h */
     _Atomic uint32_t state;  /* [A] enum slab_debug_state; acq_rel */
     uint32_t bytes;          /* [O] asked for */
     uint16_t alloc_cpu;      /* [O] the CPU of the last allocation */

@@ -14,6 +14,7 @@
 #include "mm/slab/debug.h"
 #include "mm/slab/guard.h"
 #include "mm/slab/slab_impl.h"
+#include "mm/span/large.h"
 
 /* ---- Allocation ---- */
 

@@ -10,11 +10,10 @@
  */
 #include "mm/slab/debug.h"
 #include "mm/slab/slab_impl.h"
+#include "mm/span/large.h"
 
 #define LARGE_KEPT_GRANULES 32u           /* 256 KiB: the longest span that is kept */
 #define LARGE_KEPT_BYTES    (512ul << 10) /* by a CPU, together */
-
-enum large_state { LARGE_LIVE, LARGE_KEPT }; /* in a span's `list` */
 
 struct large_cpu {
     struct span *kept[LARGE_KEPT_GRANULES + 1]; /* [P] by granules */
@@ -49,7 +48,6 @@ static struct span *large_take_kept(size_t granules)
     if (span != NULL) {
         cpu->kept[granules] = NULL;
         cpu->kept_bytes -= granules * GRANULE_BYTES;
-        __atomic_store_n(&span->list, LARGE_LIVE, __ATOMIC_RELAXED);
     }
     port_irq_restore(irq);
     return span;
@@ -101,14 +99,14 @@ void *slab_large_alloc(size_t bytes, size_t align_pages, unsigned page_flags, ui
     atomic_fetch_add_explicit(&large_count.live_bytes, granules * GRANULE_BYTES,
                               memory_order_relaxed);
     atomic_fetch_add_explicit(&large_count.allocs, 1, memory_order_relaxed);
-    return (void *)span->base;
+    return span_large_hand_out(span);
 }
 
 void slab_large_free(struct span *span, void *p)
 {
     size_t granules = span_granules(span), bytes = granules * GRANULE_BYTES;
 
-    if (__atomic_exchange_n(&span->list, LARGE_KEPT, __ATOMIC_ACQ_REL) != LARGE_LIVE)
+    if (!span_large_take_back(span))
         slab_misuse("kfree", p, SLAB_DOUBLE_FREE);
     slab_debug_large_free(slab_debug_large_site(span), bytes);
     if (!large_keep(span, granules) && !span_destroy(span))
@@ -134,7 +132,7 @@ bool slab_large_resize(struct span *span, size_t bytes)
 
 bool slab_large_is_live(const struct span *span)
 {
-    return __atomic_load_n(&span->list, __ATOMIC_RELAXED) == LARGE_LIVE;
+    return span_large_is_out(span);
 }
 
 void slab_large_drain(void)

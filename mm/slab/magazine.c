@@ -59,6 +59,11 @@ void magazine_pool_drain(void)
     pool_drain(&magazine_pool);
 }
 
+void magazine_pool_each_page(void (*fn)(uintptr_t start, uintptr_t end, void *arg), void *arg)
+{
+    pool_each_page(&magazine_pool, fn, arg);
+}
+
 size_t magazine_pool_bytes(void)
 {
     return pool_bytes(&magazine_pool);

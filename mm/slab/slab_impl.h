@@ -116,6 +116,7 @@ void magazine_drain(struct central *central); /* this CPU's, to spans; irq */
 void magazine_drain_empties(void);            /* this CPU's empty ones, to their pool; irq */
 void magazine_pool_drain(void);
 size_t magazine_pool_bytes(void);
+void magazine_pool_each_page(void (*fn)(uintptr_t start, uintptr_t end, void *arg), void *arg);
 
 /* ---- Large objects, mm/slab/large.c ---- */
 

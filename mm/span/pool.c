@@ -131,6 +131,17 @@ void pool_give(struct pool *pool, void *piece)
     pool_give_many(pool, 1, &piece);
 }
 
+void pool_each_page(struct pool *pool, void (*fn)(uintptr_t start, uintptr_t end, void *arg),
+                    void *arg)
+{
+    struct pool_page *lists[] = {pool->usable, pool->empty};
+
+    for (size_t i = 0; i < ARRAY_COUNT(lists); i++) {
+        for (struct pool_page *page = lists[i]; page != NULL; page = page->next)
+            fn((uintptr_t)page, (uintptr_t)page + PAGE_BYTES, arg);
+    }
+}
+
 void pool_drain(struct pool *pool)
 {
     unsigned long irq = port_lock(&pool->lock);

@@ -31,6 +31,9 @@ void pool_give(struct pool *pool, void *piece); /* its pages may stay in the poo
 unsigned pool_take_many(struct pool *pool, unsigned n, void **out);
 void pool_give_many(struct pool *pool, unsigned n, void *const *pieces);
 
+/* Call fn for each page that has free pieces, [start, end); irq, nobody else in the pool meanwhile. */
+void pool_each_page(struct pool *pool, void (*fn)(uintptr_t start, uintptr_t end, void *arg),
+                    void *arg);
 void pool_drain(struct pool *pool);   /* empty pages back to the page heap; irq */
 size_t pool_live(struct pool *pool);  /* pieces taken; irq */
 size_t pool_bytes(struct pool *pool); /* bytes of the pool's pages; irq */

@@ -2,7 +2,9 @@
  * The state behind tests/lift/port.h: RAM, tables and CPUs of a POSIX process.  See there for what
  * it does and where its limits are.
  */
+#define _GNU_SOURCE
 #include "mm/port.h"
+#include <pthread.h>
 #include <stdarg.h>
 #include <sys/mman.h>
 
@@ -60,6 +62,49 @@ void port_call_all(void (*fn)(void *arg), void *arg)
         port_irq_restore(state);
     }
     lift_cpu = self;
+}
+
+/* All CPUs' locks are this thread's, taken in order: no other thread is inside mm/. */
+void port_stop_others(void (*fn)(void *arg), void *arg)
+{
+    unsigned long state = 0;
+
+    for (unsigned cpu = 0; cpu < lift_cpus; cpu++) {
+        if (cpu == lift_cpu)
+            state = port_irq_save();
+        else
+            lift_lock(&lift_cpu_locks[cpu]);
+    }
+    fn(arg);
+    for (unsigned cpu = 0; cpu < lift_cpus; cpu++) {
+        if (cpu != lift_cpu)
+            lift_unlock(&lift_cpu_locks[cpu]);
+    }
+    port_irq_restore(state);
+}
+
+/* This thread's stack from here up. */
+static NOINLINE void lift_stack_root(void (*fn)(uintptr_t start, uintptr_t end, void *arg),
+                                     void *arg)
+{
+    pthread_attr_t attributes;
+    void *low = NULL;
+    size_t bytes = 0;
+
+    if (pthread_getattr_np(pthread_self(), &attributes) != 0)
+        return;
+    pthread_attr_getstack(&attributes, &low, &bytes);
+    pthread_attr_destroy(&attributes);
+    fn((uintptr_t)__builtin_frame_address(0), (uintptr_t)low + bytes, arg);
+}
+
+void port_each_root(void (*fn)(uintptr_t start, uintptr_t end, void *arg), void *arg)
+{
+    extern char __data_start[], _end[];
+
+    __builtin_unwind_init(); /* registers to this function's frame */
+    fn((uintptr_t)__data_start, (uintptr_t)_end, arg);
+    lift_stack_root(fn, arg);
 }
 
 void *port_table_reserve(size_t bytes)

@@ -7,6 +7,9 @@
  * another thread runs a function in a CPU's place by taking that lock (port_call_all): correct, at
  * the price of an atomic on every fast path.  RAM is one mapping; physical address 0 is its start.
  *
+ * Who looks for leaks sees static variables and the stack of the thread that looks: what other
+ * threads have on theirs or in registers counts as leaked.
+ *
  * Limits: no interrupt handlers and no NMI, no lock ranks, no backtraces; percpu memory is
  * PORT_CPU_MAX copies whether used or not; tables are the process's memory, and what take_page
  * gives for them stays unused.
@@ -327,6 +330,16 @@ static inline void port_explain_faults(bool (*fn)(uintptr_t addr, bool is_write,
 static inline uint64_t port_seed(void)
 {
     return (uintptr_t)lift_ram ^ (uint64_t)time(NULL);
+}
+
+void port_stop_others(void (*fn)(void *arg), void *arg);
+void port_each_root(void (*fn)(uintptr_t start, uintptr_t end, void *arg), void *arg);
+
+/* Stacks are the process's. */
+static inline void port_each_nonroot(void (*fn)(uintptr_t start, uintptr_t end, void *arg),
+                                     void *arg)
+{
+    (void)fn, (void)arg;
 }
 
 static inline bool port_fault(void)

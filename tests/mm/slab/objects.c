@@ -56,6 +56,7 @@ void hog_give(struct hog *hog)
     while (hog->count > 0) {
         hog->count--;
         page_free(hog->runs[hog->count].addr, hog->runs[hog->count].pages);
+        hog->runs[hog->count].addr = NULL; /* no reference to what comes to stand there */
     }
     reserves_restore();
 }

@@ -54,7 +54,7 @@ static void free_twice_span_gone(void *unused)
     kfree(p);
 }
 
-/* A write destroys the canary between the frees; the slot must not come out twice. */
+/* A write destroys the token between the frees; the slot must not come out twice. */
 static void free_twice_written(void *unused)
 {
     (void)unused;
