@@ -21,7 +21,7 @@ export CPUS MEM
 SETUP_GOALS := $(filter run test bench hosted debug gdb lint fuzz mutants,$(MAKECMDGOALS))
 ifneq ($(SETUP_GOALS),)
 ifeq ($(findstring n,$(firstword -$(MAKEFLAGS))),)
-$(shell SAN=$(SAN) tests/setup.sh $(SETUP_GOALS))
+$(shell SAN=$(SAN) HOSTED=$(HOSTED) tests/setup.sh $(SETUP_GOALS))
 ifneq ($(.SHELLSTATUS),0)
 $(error set-up failed)
 endif
@@ -65,7 +65,8 @@ DEBUG  := build/debug/kernel.elf
 # test.  The other folders of tests/ have uses of their own.
 ARCH_PURE_SRCS := arch/x86_64/numa_tables.c
 TEST_SOURCES := $(BOOT_PURE_SRCS) $(ARCH_PURE_SRCS) \
-                $(filter-out tests/hosted/% tests/fuzz/% tests/lift/% tests/lint/%, \
+                $(filter-out tests/hosted/% tests/fuzz/% tests/lift/% tests/lint/% \
+                               tests/bench/native/%, \
                              $(wildcard tests/*.c tests/*/*.c tests/*/*/*.c))
 KERNEL_SOURCES := $(sort $(BOOT_KERNEL_SRCS) $(TEST_SOURCES) \
                     $(wildcard arch/x86_64/*.[cS] kernel/*.c kernel/base/*.c mm/*.c mm/*/*.c))
@@ -97,6 +98,7 @@ $(eval $(call kernel_image,build/kernel,))
 $(eval $(call kernel_image,build/debug,-DCONFIG_DEBUG=1))
 
 include arch/hosted/hosted.mk
+include tests/bench/native/native.mk
 include tests/tests.mk
 
 # ---- Running ----
@@ -126,9 +128,11 @@ bench: $(KERNEL) $(INITRD)
 	  $(call quoted,run=bench bench=$(BENCH) then=poweroff $(CMDLINE)) $(INITRD) \
 	  $(if $(ICOUNT),-icount shift=0$(comma)sleep=off -seed 1 -rtc base=2024-01-01$(comma)clock=vm)
 else
-bench: build/hosted/tests $(TRACES)
+bench: build/hosted/tests $(TRACES) $(NATIVE)
 	$(if $(ICOUNT),$(error ICOUNT=1 counts instructions in QEMU, not with HOSTED=1))
-	@build/hosted/tests run=bench bench=$(call quoted,$(BENCH)) $(TRACES:%=module=%) $(CMDLINE)
+	@case $(call quoted,$(BENCH)) in Native*) ;; \
+	  *) build/hosted/tests run=bench bench=$(call quoted,$(BENCH)) $(TRACES:%=module=%) $(CMDLINE) ;; \
+	  esac && tests/bench/native/run.sh $(call quoted,$(BENCH))
 endif
 
 # ---- Checking ----
@@ -169,7 +173,8 @@ make run      boot in QEMU with OVMF on this terminal, replay a recorded trace, 
               CPUS=2 MEM=512M CMDLINE='key=value ...' TRACE=path
 make test     all tests; the last line is "N passed, N failed"
 make bench    Go benchmark lines: BENCH=GLOB; ICOUNT=1 counts instructions, on one CPU if CPUS=
-              does not say otherwise; HOSTED=1 runs natively
+              does not say otherwise; HOSTED=1 runs natively, then
+              Debian's mimalloc, tcmalloc and jemalloc in turn with kmalloc (Native*)
 make hosted   build/hosted/libspandrel.a, the same sources on a Linux process
               SAN=address|thread|undefined: in build/hosted-SAN/
 make debug    boot the debug image, waiting for gdb; CPUS= MEM= CMDLINE=

@@ -46,6 +46,7 @@ for target in tests/fuzz/fuzz_*.c; do
 done
 echo "lift 120 tests/lift/run.sh"
 echo "sequences 120 tests/sequences.sh"
+echo "native 120 tests/native.sh"
 echo "mutants-sample 300 env JOBS=1 tests/mutants/run.sh sequence-* ranges-usable-wins" \
     "pending-not-pushed kfree-double-free-not-checked"
 echo "image 60 tests/image.sh"

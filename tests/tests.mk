@@ -59,7 +59,8 @@ build/lift/lift: $(LIFT_COPIES) build/lift/mm/port.h $(wildcard tests/lift/*.c)
 
 LINT_KERNEL := $(patsubst %,build/lint/kernel/%.ok,$(filter %.c,$(KERNEL_SOURCES)))
 LINT_HOSTED := $(HOSTED_SOURCES:%=build/lint/hosted/%.ok) \
-               $(HOSTED_TEST_SOURCES:%=build/lint/hosted/%.ok)
+               $(HOSTED_TEST_SOURCES:%=build/lint/hosted/%.ok) \
+               $(patsubst %,build/lint/hosted/%.ok,$(wildcard $(NATIVE_DIR)/*.c))
 
 $(LINT_KERNEL): build/lint/kernel/%.ok: %
 	$(call say,LINT)
@@ -73,7 +74,7 @@ $(LINT_HOSTED): build/lint/hosted/%.ok: %
 
 -include $(LINT_KERNEL:%=%.d) $(LINT_HOSTED:%=%.d)
 
-LINT_PARTS := $(LINT_KERNEL) $(LINT_HOSTED) $(KERNEL) $(DEBUG) $(LOADER) build/hosted/tests
+LINT_PARTS := $(LINT_KERNEL) $(LINT_HOSTED) $(KERNEL) $(DEBUG) $(LOADER) build/hosted/tests $(NATIVE)
 
 # ---- What tests/run.sh needs ----
 
