@@ -7,9 +7,9 @@
  *       | runs of pages
  *     span          a run of granules with one purpose; any address finds it     mm/span/span.h
  *       | slots of one span class
- *     central       the spans with free slots of a class, for all CPUs           mm/slab/
- *       | batches
- *     magazine      this CPU's free slots of a class
+ *     central       the spans of a class, for all CPUs; depot of full magazines  mm/slab/central.h
+ *       | magazines
+ *     magazine      this CPU's free slots of a class                             mm/slab/magazine.h
  *       |
  *     kmalloc, kmem_cache_alloc                                                  mm/slab/slab.h
  *
@@ -21,8 +21,10 @@
  *   node      memory and CPUs that are near each other; each has a page heap of its own
  *   span      a run of granules with one purpose
  *   slot      an equal piece of a span; an object is a slot in use
- *   magazine  this CPU's array of free slots of one span class
- *   central   the spans with free slots of one span class
+ *   magazine  an array of free slots of one span class; a CPU has two of each
+ *   central   the spans of one span class, and its depots, in shards
+ *   depot     full magazines of one span class, for any CPU
+ *   token     what a free slot holds in its first word, and no object does
  *   drain     give back what caches hold: magazines to spans, empty spans and windows to the heap
  */
 #pragma once

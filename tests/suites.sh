@@ -1,30 +1,35 @@
 #!/bin/sh
 # suites.sh -- what `make test` runs: a line for each suite with its name, the seconds after which
 # it counts as hanging, many times what it needs, and a command that prints KTAP.  Long ones first.
+# Tests that count to the slot run without guard sampling, which takes one allocation in 20,000.
 
 for machine in "hosted-thread 8" "hosted-thread 4" "hosted-address 8" "hosted-address 1" \
     "hosted 8" "hosted 4" "hosted 2" "hosted 1"; do
     variant=${machine% *} cpus=${machine#* }
-    echo "$variant-$cpus-cpus 300 build/$variant/tests cpus=$cpus"
+    echo "$variant-$cpus-cpus 300 build/$variant/tests cpus=$cpus guard_rate=0"
 done
-echo "hosted-thread-4-cpus-3-nodes 300 build/hosted-thread/tests cpus=4 nodes=3 page*"
-echo "hosted-4-cpus-3-nodes 300 build/hosted/tests cpus=4 nodes=3"
+echo "hosted-thread-4-cpus-3-nodes 300 build/hosted-thread/tests cpus=4 nodes=3 guard_rate=0 page*"
+echo "hosted-4-cpus-3-nodes 300 build/hosted/tests cpus=4 nodes=3 guard_rate=0"
 # A machine of 1 TiB in one piece: TSan leaves room for that where addresses are not randomised.
 fixed_addresses=$(setarch -R true 2>/dev/null && echo setarch -R)
 for variant in hosted-thread hosted-address hosted; do
     echo "$variant-lifecycle 120 $fixed_addresses build/$variant/lifecycle"
 done
 for glob in "page_*" "slab" "kmalloc"; do # pages checked: no window, poison, owners
-    echo "hosted-address-checked-${glob%_*} 300 build/hosted-address/tests cpus=2 page_poison=1 page_owner=1 $glob"
+    echo "hosted-address-checked-${glob%_*} 300 build/hosted-address/tests cpus=2 guard_rate=0 page_poison=1 page_owner=1 $glob"
 done
 # Debugged slots: the slab allocator's tests under all checks at once, each trace under each.
 for machine in "hosted-thread 8" "hosted-address 2" "hosted 4"; do
     variant=${machine% *} cpus=${machine#* }
     for glob in "kmalloc*" "kmem_cache*" "slab*"; do
-        echo "$variant-debugged-${glob%\*} 300 build/$variant/tests cpus=$cpus slab_debug=1 $glob"
+        echo "$variant-debugged-${glob%\*} 300 build/$variant/tests cpus=$cpus guard_rate=0 slab_debug=1 $glob"
     done
 done
-echo "hosted-debugged-without-quarantine 300 build/hosted/tests cpus=4 slab_debug=1 quarantine=0 slab*"
+echo "hosted-debugged-without-quarantine 300 build/hosted/tests cpus=4 guard_rate=0 slab_debug=1 quarantine=0 slab*"
+# Guard sampling of every allocation, and of many under load.
+echo "hosted-address-guarded 300 build/hosted-address/tests cpus=2 guard_rate=1 guard_kmalloc*"
+echo "hosted-thread-guarded 300 build/hosted-thread/tests cpus=8 guard_rate=100 slab_smp*"
+echo "hosted-guarded 300 build/hosted/tests cpus=8 guard_rate=1000 slab_smp*"
 echo "replay-debugged 300 tests/replay/debugged.sh"
 echo "hosted-reserves-capped 60 build/hosted/tests ram=64M reserve=1G dmareserve=16M page_reserve*"
 echo "qemu-make-run 300 tests/qemu/make_run.sh"

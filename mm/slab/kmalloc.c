@@ -81,13 +81,14 @@ void *kcalloc(size_t n, size_t bytes)
     return __builtin_mul_overflow(n, bytes, &total) ? NULL : kzalloc_for(total, SLAB_CALLER);
 }
 
-static PORT_RESTARTABLE void *kmalloc_aligned_class(unsigned class, size_t bytes, uintptr_t caller)
+/* The whole slot is asked for: who gets its place otherwise (sample.c) then aligns it as slots are. */
+static PORT_RESTARTABLE void *kmalloc_aligned_class(unsigned class, uintptr_t caller)
 {
     void *slot;
 
     if (LIKELY(port_magazine_pop(slab_cpu, class, &slot)))
         return slot;
-    return slab_alloc_slow(&slab_centrals[class], bytes, caller);
+    return slab_alloc_slow(&slab_centrals[class], size_class_layout[class].slot_bytes, caller);
 }
 
 /* Slots are as aligned as their size is, up to a page. */
@@ -98,7 +99,7 @@ void *kmalloc_aligned(size_t bytes, size_t align)
     if (bytes <= KMALLOC_SMALL_MAX && align <= PAGE_BYTES) {
         for (unsigned class = size_class_of(bytes); class < SIZE_CLASS_COUNT; class ++) {
             if (IS_ALIGNED(size_class_layout[class].slot_bytes, align))
-                return kmalloc_aligned_class(class, bytes, SLAB_CALLER);
+                return kmalloc_aligned_class(class, SLAB_CALLER);
         }
     }
     return slab_large_alloc(bytes, MAX(align / PAGE_BYTES, 1ul), 0, SLAB_CALLER);

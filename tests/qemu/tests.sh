@@ -4,5 +4,5 @@
 
 cd "$(dirname "$0")/../.." || exit 1
 export CPUS="$1" MEM="$2"
-exec boot/qemu.sh pvh build/debug/kernel.elf "run=test test=${3:-*} then=poweroff $4" \
+exec boot/qemu.sh pvh build/debug/kernel.elf "run=test test=${3:-*} then=poweroff guard_rate=0 $4" \
     build/traces/all.cpio
