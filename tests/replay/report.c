@@ -55,6 +55,10 @@ static void report_count_object(struct replay_report *report, const struct repla
         return;
 
     const struct span *span = span_of(id->addr);
+
+    if (span == NULL) /* in the guard pool, which no row counts */
+        return;
+
     struct report_class *class = report_class_of(report, span);
     class->objects++;
     class->asked_bytes += record.size;
