@@ -106,6 +106,14 @@ static ALWAYS_INLINE const struct span *span_by_entry(uint64_t entry)
     return (const struct span *)((uintptr_t)&span_none + entry);
 }
 
+/* Where the entry for an address stands: in the table, if the address is canonical. */
+static ALWAYS_INLINE const _Atomic uint64_t *span_entry_of(const void *addr)
+{
+    uintptr_t granule = (uintptr_t)((intptr_t)addr >> SPAN_GRANULE_SHIFT);
+
+    return (const _Atomic uint64_t *)((uintptr_t)span_table + granule * sizeof(*span_table));
+}
+
 /*
  * span_near -- the span that holds an address, or something without slots: span_none, or what says
  * that it is freed.
@@ -118,8 +126,7 @@ static ALWAYS_INLINE bool span_near(const void *addr, const struct span **span)
 {
     uint64_t entry;
 
-    if (UNLIKELY(!port_probe((const uint64_t *)&span_table[(intptr_t)addr >> SPAN_GRANULE_SHIFT],
-                             &entry)))
+    if (UNLIKELY(!port_probe((const uint64_t *)span_entry_of(addr), &entry)))
         return false;
     *span = span_by_entry(entry);
     return true;
@@ -133,8 +140,8 @@ static inline struct span *span_of(const void *addr)
     if (UNLIKELY(high != 0 && high != -1))
         return NULL;
 
-    const struct span *span = span_by_entry(atomic_load_explicit(
-        &span_table[(intptr_t)addr >> SPAN_GRANULE_SHIFT], memory_order_acquire));
+    const struct span *span =
+        span_by_entry(atomic_load_explicit(span_entry_of(addr), memory_order_acquire));
 
     return LIKELY(span->span_class < SPAN_CLASS_NONE) ? (struct span *)span : NULL;
 }
