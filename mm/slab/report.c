@@ -15,6 +15,7 @@ static const struct {
     [SLAB_USE_AFTER_FREE] = {"", " is free"},
     [SLAB_NOT_START] = {"", " is not the start of an object"},
     [SLAB_NOT_HEAP] = {"", " is not an object of the heap"},
+    [SLAB_COLLECTED] = {"", " belongs to the collected heap"},
     [SLAB_WRONG_SIZE] = {"", " is not an object of that size"},
     [SLAB_WRONG_CACHE] = {"", " is not an object of that cache"},
     [SLAB_CORRUPT] = {"", " was written after it was freed, or freed twice"},
@@ -80,6 +81,13 @@ static void report_slot(const struct span *span, const void *addr)
         slab_debug_print(central, (char *)slot + central->object_shift);
 }
 
+/* Slots of the slab allocator, not of the collected heap. */
+static bool report_is_slab(const struct span *span)
+{
+    return span->owner != NULL &&
+           (span->span_class < SIZE_CLASS_COUNT || span->span_class == SPAN_CLASS_CACHE);
+}
+
 void slab_report_address(const void *addr)
 {
     const struct span *span = span_of(addr);
@@ -88,7 +96,7 @@ void slab_report_address(const void *addr)
     if (span != NULL) {
         port_print("slab: %p: span at 0x%zx, %zu pages, span class %u\n", addr, (size_t)span->base,
                    span_granules(span) * GRANULE_PAGES, span->span_class);
-        if (span->owner != NULL)
+        if (report_is_slab(span))
             report_slot(span, addr);
         else if (span->span_class == SPAN_CLASS_LARGE)
             port_print("  large object, %s; address is byte %zu of it\n",
@@ -125,8 +133,8 @@ struct span *slab_live_span(const char *caller, const void *object, enum slab_mi
             slab_misuse(caller, object, if_freed);
         return span;
     }
-    if (span->span_class >= SIZE_CLASS_COUNT && span->span_class != SPAN_CLASS_CACHE)
-        slab_misuse(caller, object, SLAB_NOT_HEAP);
+    if (!report_is_slab(span))
+        slab_misuse(caller, object, SLAB_COLLECTED);
 
     const void *slot = slab_slot_of(central_of(span), object);
 

@@ -242,6 +242,24 @@ TEST(slab_misuse, free_within_a_span)
     EXPECT_PANIC(t, free_slot_never_out, NULL, "kfree: double free of 0x");
 }
 
+/* What the collector frees, and nobody else: a span of the classes that are kept for it. */
+TEST(slab_misuse, free_of_a_collected_object)
+{
+    static struct span_owner collected;
+
+    collected = (struct span_owner){
+        .layout = size_class_layout[6],
+        .key = 500 * SPAN_KEY_UNIT,
+        .span_class = SIZE_CLASS_COUNT + 6,
+    };
+
+    struct span *span = span_create_slots(&collected, 0, 0);
+
+    REQUIRE(t, span != NULL);
+    EXPECT_PANIC(t, call_kfree, span_slot(span, 3), "belongs to the collected heap");
+    span_destroy(span);
+}
+
 /* ---- Wrong size, wrong cache, use of what is free ---- */
 
 static void free_sized_64(void *bytes)
