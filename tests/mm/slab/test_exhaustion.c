@@ -125,7 +125,7 @@ TEST(slab, any_after_small_with_interrupts_off)
     static const struct {
         size_t held_bytes, bytes;
         unsigned count;
-    } cases[] = {{4096, 64, 3}, {32768, 32769, 2}};
+    } cases[] = {{4096, 64, 3}, {32768, 32769, 8}};
 
     for (unsigned i = 0; i < ARRAY_COUNT(cases); i++) {
         struct link *list = fill_and_cache(cases[i].held_bytes, cases[i].count);
