@@ -9,13 +9,14 @@ static void own_give(own_fn *fn, void *arg, const void *start, size_t bytes)
     fn((uintptr_t)start, (uintptr_t)start + bytes, arg);
 }
 
+/* The page of the pool that a block stands in: pages without a free one are on no list there. */
 static void own_block(const struct seq_magazine *block, own_fn *fn, void *arg)
 {
     if (block != NULL)
-        own_give(fn, arg, block, sizeof(*block));
+        own_give(fn, arg, (const void *)ALIGN_DOWN((uintptr_t)block, PAGE_BYTES), PAGE_BYTES);
 }
 
-/* A CPU's magazines, by their blocks; what a block's unused words hold are old addresses. */
+/* A CPU's magazines, by their blocks; what unused words of their pages hold are old addresses. */
 static void own_magazines(const struct slab_cpu *cpu, own_fn *fn, void *arg)
 {
     own_give(fn, arg, cpu, sizeof(*cpu));
