@@ -140,6 +140,14 @@ struct guard_object {
 /* What slot 0 .. slots - 1 has or had last; false: nothing yet.  irq; takes GUARD */
 bool guard_object_at(size_t slot, struct guard_object *out);
 
+/*
+ * For who looks for references; nothing else running.  Call fn for [start, end) of
+ *   guard_each_live  each object in use, where its user has it
+ *   guard_each_page  the pool's pages, where the page heap has them: of freed objects too
+ */
+void guard_each_live(void (*fn)(uintptr_t start, uintptr_t end, void *arg), void *arg);
+void guard_each_page(void (*fn)(uintptr_t start, uintptr_t end, void *arg), void *arg);
+
 /* Objects in use of an owner, for who is to be destroyed: how many.  irq; takes GUARD */
 size_t guard_live_count(const void *owner);
 void guard_live_print(const void *owner); /* print them, with their sites; while they stay in use */

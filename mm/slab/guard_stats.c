@@ -71,6 +71,24 @@ bool guard_object_at(size_t slot, struct guard_object *out)
     return is_known;
 }
 
+void guard_each_live(void (*fn)(uintptr_t start, uintptr_t end, void *arg), void *arg)
+{
+    for (size_t slot = 0; slot < guard_pool.slots; slot++) {
+        const struct guard_record *record = &guard_pool.records[slot];
+
+        if (record->state == GUARD_LIVE)
+            fn(record->object.addr, record->object.addr + record->object.bytes, arg);
+    }
+}
+
+void guard_each_page(void (*fn)(uintptr_t start, uintptr_t end, void *arg), void *arg)
+{
+    uintptr_t pages = (uintptr_t)guard_pool.pages;
+
+    if (guard_pool.slots != 0)
+        fn(pages, pages + guard_pool.slots * PAGE_BYTES, arg);
+}
+
 size_t guard_live_count(const void *owner)
 {
     size_t count = 0;

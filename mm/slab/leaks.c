@@ -9,10 +9,12 @@
  *     pages            all that page_alloc has handed out and that is no span of ours: other CPUs'
  *                      per-CPU variables, and what its users keep there
  *     objects          that are reachable, all of their words
+ *     guarded objects  all that are in use: they are in no span, so never reported
  *
  * and passed over is what refers to objects without owning them, its holes:
  *
- *     mm/'s own        span descriptors, magazines and caches, page windows, the marker's memory
+ *     mm/'s own        span descriptors, magazines and caches, page windows, the guard pool's pages,
+ *                      in which freed objects stand too, the marker's memory
  *     port's           pages that stacks are made of, whose dead part is full of old addresses
  *
  * Not looked at: memory from early_alloc (the map of ranges and page tables), the tables by arena,
@@ -135,6 +137,7 @@ static void leaks_each_hole(struct leaks *leaks)
         leaks_add_hole(window, window + bytes, leaks);
     }
     slab_each_own(leaks_add_hole, leaks);
+    guard_each_page(leaks_add_hole, leaks);
     span_each(leaks_add_descriptor, leaks);
     mark_each_piece(&leaks->mark, leaks_add_hole, leaks);
     port_each_nonroot(leaks_add_hole, leaks);
@@ -232,23 +235,10 @@ static void leaks_mark_chunk(struct leaks *leaks, size_t chunk)
     }
 }
 
-/* Objects of the guard pool are in no span: what they refer to is reachable. */
-static void leaks_mark_guarded(struct leaks *leaks)
-{
-    size_t slots = guard_stats().slots;
-
-    for (size_t slot = 0; slot < slots; slot++) {
-        struct guard_object object;
-
-        if (guard_object_at(slot, &object) && object.free.number == 0)
-            leaks_mark_range(object.addr, object.addr + object.bytes, leaks);
-    }
-}
-
 static void leaks_mark(struct leaks *leaks)
 {
     port_each_root(leaks_mark_range, leaks);
-    leaks_mark_guarded(leaks);
+    guard_each_live(leaks_mark_range, leaks);
     for (size_t chunk = 0; chunk < page_chunk_limit(); chunk++)
         leaks_mark_chunk(leaks, chunk);
     mark_drain(&leaks->mark);
@@ -302,23 +292,33 @@ size_t kmem_leaks(void (*found)(const struct kmem_leak *leak, void *arg), void *
     return request.count;
 }
 
+/* Where an object of a span is counted; NULL: nowhere. */
+static const struct slab_site *leaks_site(const struct span *span, const void *object)
+{
+    if (span->owner == NULL)
+        return slab_debug_large_site(span);
+    return central_of(span)->debug_flags != 0 ? slab_record(central_of(span), object)->site : NULL;
+}
+
 size_t kmem_leak_site(const void *object, uintptr_t *pcs, size_t max)
 {
     const struct span *span = span_of(object);
-    const struct central *central = span != NULL && span->owner != NULL ? central_of(span) : NULL;
     size_t count = 0;
 
-    if (central == NULL || central->debug_flags == 0)
+    if (span == NULL)
         return 0;
+    if (span->owner != NULL && central_of(span)->debug_flags & SLAB_DEBUG_TRACE) {
+        const struct slab_trace *trace = &slab_record(central_of(span), object)->alloc;
 
-    const struct slab_record *record = slab_record(central, object);
-
-    if (central->debug_flags & SLAB_DEBUG_TRACE) {
-        for (; count < MIN(max, SLAB_TRACE_FRAMES) && record->alloc.pcs[count] != 0; count++)
-            pcs[count] = record->alloc.pcs[count];
-    } else if (max > 0 && record->site != NULL) {
-        pcs[count++] = record->site->address;
+        for (; count < MIN(max, SLAB_TRACE_FRAMES) && trace->pcs[count] != 0; count++)
+            pcs[count] = trace->pcs[count];
+        return count;
     }
+
+    const struct slab_site *site = leaks_site(span, object);
+
+    if (max > 0 && site != NULL && site->address != 0)
+        pcs[count++] = site->address;
     return count;
 }
 

@@ -24,13 +24,13 @@ struct kmem_leak {
  *
  * A pointer that is kept in another form (XORed, in part, as a physical address) is none; a number
  * that happens to be an address is one, and so is what an earlier user left in bytes of a slot that
- * its new one has not written to: so a leak may be missed.  What leaked objects refer to, and nothing
- * else does, has leaked too.
+ * its new one has not written to: so a leak may be missed.  So is an object of the guard pool
+ * (guard_rate).  What leaked objects refer to, and nothing else does, has leaked too.
  */
 size_t kmem_leaks(void (*found)(const struct kmem_leak *leak, void *arg), void *arg);
 
 /*
- * kmem_leak_site -- where an object was allocated: return addresses, innermost first, into pcs[0 ..
+ * kmem_leak_site -- where an object in use was allocated: return addresses, innermost first, into pcs[0 ..
  * max).  Returns how many; 0: not recorded, which takes slab_debug=trace, or sites for the innermost.
  * Any context.
  */

@@ -8,7 +8,9 @@
 #include "mm/mm.h"
 #include "mm/page/page.h"
 #include "mm/port.h"
+#include "mm/slab/guard.h"
 #include "tests/kernel/capture.h"
+#include "tests/mm/slab/debug_case.h"
 #include "tests/mm/slab/lost.h"
 
 TEST(leaks, what_nothing_refers_to_is_reported_once)
@@ -191,6 +193,23 @@ TEST(leaks, constructed_objects_hold_while_in_use)
     lost_free();
 }
 
+TEST(leaks, guarded_objects_hold_while_in_use)
+{
+    void **holder = guard_alloc("holders", NULL, LOST * sizeof(void *), sizeof(void *));
+
+    if (holder == NULL) {
+        test_skip(t, "no guard pool");
+        return;
+    }
+    REQUIRE(t, lose(t, 72, LOST));
+    memset(holder, 0, LOST * sizeof(void *));
+    lost_spread(holder, LOST);
+    EXPECT(t, find(t, "lost") == 0 && found.others == 0);
+    guard_free("test", NULL, holder);
+    expect_lost(t, LOST);
+    lost_free();
+}
+
 /* Each refers to the next, the last to the first; or of each two one to the other. */
 static NOINLINE void lost_chain(bool in_pairs)
 {
@@ -259,6 +278,88 @@ TEST(leaks, fails_whole_when_memory_does)
     lost_free();
 }
 
+/* ---- Where they come from ---- */
+
+static NOINLINE void *allocate_from_cache(struct kmem_cache *cache)
+{
+    void *object = kmem_cache_alloc(cache);
+
+    __asm__ volatile("" : "+r"(object)); /* no tail call: this function is the site */
+    return object;
+}
+
+/* Is it printed with a frame in `function`, or without any if that is NULL? */
+static void expect_printed(struct test *t, const void *object, const char *name,
+                           const char *function)
+{
+    struct kmem_leak leak = {object, 72, name};
+    const char *text;
+
+    capture_begin();
+    kmem_leak_print(&leak);
+    text = capture_end();
+    EXPECT(t, strstr(text, ", 72 bytes, ") != NULL && strstr(text, name) != NULL);
+    if (function == NULL)
+        EXPECT(t, strstr(text, "site not recorded\n") != NULL && strstr(text, "#0") == NULL);
+    else
+        EXPECT(t, strstr(text, "allocated by\n  #0 ") != NULL && strstr(text, function) != NULL);
+}
+
+/* An object of a cache with these checks has `least` to `most` frames. */
+static void expect_frames(struct test *t, const char *checks, size_t least, size_t most)
+{
+    struct kmem_cache *cache = debug_cache(checks, "leak_site", 72, 0, NULL);
+    uintptr_t pcs[SLAB_TRACE_FRAMES];
+    void *object;
+    size_t count;
+
+    REQUIRE(t, cache != NULL);
+    object = allocate_from_cache(cache);
+    REQUIRE(t, object != NULL);
+    count = kmem_leak_site(object, pcs, ARRAY_COUNT(pcs));
+    EXPECT(t, count >= least && count <= most);
+    EXPECT(t, kmem_leak_site(object, pcs, 1) == MIN(count, 1u));
+    EXPECT(t, kmem_leak_site(object, pcs, 0) == 0);
+    expect_printed(t, object, "leak_site", most > 0 ? "allocate_from_cache" : NULL);
+    kmem_cache_free(cache, object);
+    kmem_cache_destroy(cache);
+}
+
+TEST(leaks, site_is_the_backtrace)
+{
+    expect_frames(t, "t", 2, SLAB_TRACE_FRAMES);
+    expect_frames(t, "rp", 0, 0);
+    expect_frames(t, "0", 0, 0);
+}
+
+TEST(leaks, site_is_where_it_is_counted)
+{
+    if (!needs_debug(t, SLAB_DEBUG_SITES))
+        return;
+    expect_frames(t, "s", 1, 1);
+    expect_frames(t, "ts", 2, SLAB_TRACE_FRAMES);
+}
+
+static NOINLINE void *allocate_large(void)
+{
+    void *object = kmalloc(KMALLOC_SMALL_MAX + 1);
+
+    __asm__ volatile("" : "+r"(object));
+    return object;
+}
+
+TEST(leaks, site_of_a_large_object)
+{
+    bool has_site = slab_debug_flags("kmalloc-large") & SLAB_DEBUG_SITES;
+    void *object = allocate_large();
+    uintptr_t pcs[2];
+
+    REQUIRE(t, object != NULL);
+    EXPECT(t, kmem_leak_site(object, pcs, ARRAY_COUNT(pcs)) == has_site);
+    expect_printed(t, object, "kmalloc-large", has_site ? "allocate_large" : NULL);
+    kfree(object);
+}
+
 /* ---- The command ---- */
 
 static void expect_command(struct test *t, const char *says, int result)
@@ -281,7 +382,11 @@ TEST(leaks, command_shows_some_and_counts_all)
 {
     expect_command(t, "0 leaked objects\n", 0);
     REQUIRE(t, lose(t, 72, LOST));
-    expect_command(t, "bytes, lost, site not recorded\n", 1);
+    expect_command(t,
+                   slab_debug_flags("lost") & (SLAB_DEBUG_TRACE | SLAB_DEBUG_SITES)
+                       ? " bytes, lost, allocated by\n  #0 "
+                       : " bytes, lost, site not recorded\n",
+                   1);
     expect_command(t, "more\n  lost       ", 1);
     expect_lost(t, LOST); /* the command keeps no references */
     lost_free();

@@ -8,6 +8,7 @@
 #include "kernel/cpus.h"
 #include "mm/mm.h"
 #include "mm/port.h"
+#include "mm/slab/debug.h"
 #include "tests/mm/slab/lost.h"
 
 /* ---- Another CPU holds ---- */
@@ -147,21 +148,38 @@ TEST(leaks, what_is_below_a_stack_pointer_holds_nothing)
 
 /* ---- Free slots ---- */
 
+/* An object of the cache, in a slot: not in the guard pool, whose objects are never found. */
+static void *alloc_in_slot(void)
+{
+    void *object = kmem_cache_alloc(lost_cache);
+
+    while (object != NULL && span_of(object) == NULL) {
+        kmem_cache_free(lost_cache, object);
+        object = kmem_cache_alloc(lost_cache);
+    }
+    return object;
+}
+
 static NOINLINE void free_and_alloc_again(struct test *t, unsigned count)
 {
     for (unsigned i = 0; i < count; i++)
         kmem_cache_free(lost_cache, reveal(lost[i]));
     for (unsigned i = count; i-- > 0;) {
-        void *object = kmem_cache_alloc(lost_cache);
+        void *object = alloc_in_slot();
 
-        EXPECT(t, lost[i] == hide(object));
+        REQUIRE(t, object != NULL);
         memset(object, 0, ksize(object));
+        lost[i] = hide(object);
     }
 }
 
 /* They came out of a magazine last, whose unused part has their addresses still. */
 TEST(leaks, magazines_hold_nothing)
 {
+    if (slab_debug_flags("lost") != 0 || slab_sample_is_dense()) {
+        test_skip(t, "no magazines");
+        return;
+    }
     REQUIRE(t, lose(t, 72, LOST));
     free_and_alloc_again(t, 12);
     expect_lost(t, LOST);
