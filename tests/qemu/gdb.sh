@@ -38,11 +38,13 @@ prints() {
 }
 
 # At panic_hide, `pointer` is an object of kmalloc(100), freed, or 16 bytes behind one in use.
+# With slots in their order, and not in the guard pool.
+plain="slab_random=0 guard_rate=0"
 in_kmalloc_112="0xffff8[0-9a-f]{11} +8 KiB  class +[0-9]+  kmalloc-112:"
 in_kmalloc_112="$in_kmalloc_112 73 slots of 112 bytes, [0-9]+ not taken"
 
 object_in_use() {
-    debug panic_hide run=panic,bad-free - 'spandrel-span pointer' \
+    debug panic_hide "run=panic,bad-free $plain" - 'spandrel-span pointer' \
         'spandrel-span (char*)pointer-16' \
         'spandrel-span ((size_t)pointer&-8192)+72*112' \
         'spandrel-span ((size_t)pointer&-8192)+73*112'
@@ -53,20 +55,26 @@ object_in_use() {
 }
 
 object_freed() {
-    debug panic_hide run=panic,double-free - 'spandrel-span pointer' \
-        'printf "0x%lx is it\n", pointer' 'spandrel-magazines $spandrel_span->span_class'
+    debug panic_hide "run=panic,double-free $plain" - 'spandrel-span pointer' \
+        'printf "0x%lx is it\n", pointer' 'spandrel-magazines $spandrel_span->index' \
+        'spandrel-magazines 0'
+    elsewhere="in a magazine, the quarantine or on its way"
     prints "$in_kmalloc_112" \
-        "  0xffff8[0-9a-f]{11} is byte 0 of slot [0-9]+, which is free, in a magazine or on its way"
+        "  0xffff8[0-9a-f]{11} is byte 0 of slot [0-9]+, which is free, $elsewhere"
     object=$(sed -n 's/ is it$//p' "$temp/gdb")
-    prints "$object" "[1-9][0-9]* slots of span class [0-9]+ are free, in magazines"
+    prints "  CPU 0, loaded, with room for [0-9]+:" "    $object" \
+        "[1-9][0-9]* slots of kmalloc-112 are in magazines" \
+        "no class or cache has magazines of number 0"
+    count=$(sed -n 's/ slots of kmalloc-112 are in magazines$//p' "$temp/gdb")
+    [ "$(grep -cxE '    0xffff8[0-9a-f]{11}' "$temp/gdb")" = "$count" ] || fail "not $count of them"
 }
 
 # Neither the image, nor the last page of memory, nor no address of all.
 no_object() {
     debug panic_hide run=panic,bad-free - 'spandrel-span panic_hide' 'spandrel-span 0' \
-        'spandrel-span 0xffff80001fff0000'
+        'spandrel-span 0xffff80001fff0000' 'spandrel-span 0x1234567800000000'
     prints "no span holds 0xffffffff81[0-9a-f]{6}" "no span holds 0x0" \
-        "no span holds 0xffff80001fff0000"
+        "no span holds 0xffff80001fff0000" "no span holds 0x1234567800000000"
 }
 
 # A walk over the table finds as many spans as there are descriptors, and bytes as are counted.
