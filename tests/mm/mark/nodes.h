@@ -6,6 +6,7 @@
 
 #include "kernel/base/string.h"
 #include "mm/mark/mark.h"
+#include "mm/slab/central.h"
 #include "mm/slab/slab.h"
 
 #define NODE_TAG   0x6e6f64655f746167ull
@@ -23,9 +24,27 @@ static inline bool node_is_node(const struct node *node)
     return node->tag == (NODE_TAG ^ (uintptr_t)node);
 }
 
+/* In a span: objects of the guard pool are taken out of its way meanwhile. */
+static inline struct node *node_alloc(size_t bytes)
+{
+    struct node *guarded = NULL, *node;
+
+    while ((node = kzalloc(bytes)) != NULL && span_of(node) == NULL) {
+        node->links[0] = guarded;
+        guarded = node;
+    }
+    while (guarded != NULL) {
+        struct node *next = guarded->links[0];
+
+        kfree(guarded);
+        guarded = next;
+    }
+    return node;
+}
+
 static inline struct node *node_new(size_t bytes, struct node *left, struct node *right)
 {
-    struct node *node = kzalloc(bytes);
+    struct node *node = node_alloc(bytes);
 
     if (node == NULL)
         return NULL;
@@ -54,14 +73,18 @@ static inline void list_free(struct node *list)
 
 static inline bool nodes_shape(const struct span *span, struct mark_shape *out)
 {
-    *out = (struct mark_shape){0, span_slot_count(span) == 0 ? span_bytes(span)
-                                                             : span_slot_bytes(span)};
+    if (span->owner == NULL)
+        *out = (struct mark_shape){.scan_bytes = span_bytes(span)};
+    else
+        *out = (struct mark_shape){central_of(span)->object_shift, central_of(span)->object_bytes};
     return true;
 }
 
 static inline const struct node *nodes_at(const struct span *span, unsigned slot)
 {
-    return (const struct node *)(span->base + (uintptr_t)slot * span_slot_bytes(span));
+    if (span->owner == NULL)
+        return (const struct node *)span->base;
+    return (const struct node *)((char *)span_slot(span, slot) + central_of(span)->object_shift);
 }
 
 extern unsigned nodes_no_slot; /* slots asked for that there are not */
@@ -69,7 +92,7 @@ extern unsigned nodes_no_slot; /* slots asked for that there are not */
 static inline bool nodes_is_live(const struct span *span, unsigned slot)
 {
     nodes_no_slot += slot >= MAX(span_slot_count(span), 1u);
-    return (span_slot_bytes(span) == 0 || span_slot_bytes(span) >= sizeof(struct node)) &&
+    return (span->owner == NULL || central_of(span)->object_bytes >= sizeof(struct node)) &&
            node_is_node(nodes_at(span, slot));
 }
 

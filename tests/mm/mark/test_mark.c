@@ -65,6 +65,17 @@ static void expect_marked(struct test *t, const void *words, size_t count, size_
 #define SIZES 8u
 static const size_t node_sizes[SIZES] = {32, 48, 96, 480, 1400, 6528, 32768, 70000};
 
+/* All that belongs to a node: its slot, or its span. */
+static uintptr_t nodes_slot(const struct span *span, const struct node *node)
+{
+    return span->owner == NULL ? span->base : (uintptr_t)node - central_of(span)->object_shift;
+}
+
+static size_t nodes_slot_bytes(const struct span *span)
+{
+    return span->owner == NULL ? span_bytes(span) : span_slot_bytes(span);
+}
+
 TEST(mark, start_and_interior_refer_and_the_end_does_not)
 {
     for (unsigned i = 0; i < SIZES; i++) {
@@ -73,16 +84,17 @@ TEST(mark, start_and_interior_refer_and_the_end_does_not)
 
         REQUIRE(t, node != NULL);
 
-        char *at = (char *)node;
+        const struct span *span = span_of(node);
+        char *at = (char *)node, *slot = (char *)nodes_slot(span, node);
         char *refers[] = {at, at + 1, at + 8, at + bytes / 2, at + bytes - 1};
-        char *does_not[] = {at - 1, at + MAX(ksize(node), bytes), NULL, (char *)~(uintptr_t)at};
+        char *does_not[] = {slot - 1, slot + nodes_slot_bytes(span), NULL, (char *)~(uintptr_t)at};
 
         for (unsigned k = 0; k < ARRAY_COUNT(refers); k++)
             expect_marked(t, &refers[k], 1, 1, 0);
         expect_marked(t, does_not, ARRAY_COUNT(does_not), 0, 1);
 
-        const struct span *span = span_of(node);
-        const char *tail = (const char *)nodes_at(span, span_slot_count(span));
+        const char *tail =
+            (const char *)(span->base + span_slot_count(span) * span_slot_bytes(span));
 
         nodes_no_slot = 0;
         expect_marked(t, &tail, 1, span_slot_count(span) == 0, span_slot_count(span) != 0);
@@ -233,9 +245,14 @@ static void list_expect(struct test *t, struct node *list, size_t count)
 /* Nodes stand in memory the other way round than in the list, so it runs down through all spans. */
 TEST(mark, list_of_ten_million_nodes)
 {
-    size_t count = MIN(LIST_MAX, page_free_count() * PAGE_BYTES / 4 * 3 / sizeof(struct node));
-    struct node *list = NULL, *spare = NULL;
-    size_t made = 0;
+    struct node *list = NULL, *spare = node_new(sizeof(*list), NULL, NULL);
+    size_t count, made = 0;
+
+    REQUIRE(t, spare != NULL);
+    count = page_free_count() * PAGE_BYTES / 4 * 3 / nodes_slot_bytes(span_of(spare));
+    count = MIN(LIST_MAX, count);
+    node_free(spare);
+    spare = NULL;
 
     for (; made + 2 <= count; made += 2) {
         struct node *node = node_new(sizeof(*node), list, NULL);
