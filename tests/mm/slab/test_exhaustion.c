@@ -298,6 +298,7 @@ TEST(slab, frees_strand_magazines_and_depots_within_bounds)
     REQUIRE(t, kmalloc_bulk(2048, 64, objects) == 64);
     kfree_bulk(64, objects);
     EXPECT(t, slab_stats().magazine_bytes <= 2 * 8 * 2048);
+    memset(objects, 0, sizeof(objects)); /* else they refer to other tests' objects */
 }
 
 /* Free slots in depots do not make the heap larger: before it grows they go back to their spans. */
@@ -320,6 +321,8 @@ TEST(slab, depots_come_down_before_the_heap_grows)
     EXPECT(t, slab_stats().depot_bytes <= span_stats().span_bytes / 16);
     EXPECT(t, span_stats().span_bytes <= before + 100 * KIB);
     kfree_bulk(ARRAY_COUNT(large), large);
+    memset(small, 0, sizeof(small)); /* else they refer to other tests' objects */
+    memset(large, 0, sizeof(large));
     mm_drain();
     mm_check();
 }
