@@ -26,7 +26,13 @@ for machine in "hosted-thread 8" "hosted-address 2" "hosted 4"; do
     done
 done
 echo "hosted-debugged-without-quarantine 300 build/hosted/tests cpus=4 guard_rate=0 slab_debug=1 quarantine=0 slab*"
-# Guard sampling of every allocation, and of many under load.
+# Guard sampling: its own tests, every allocation sampled, and many under load.
+for machine in "hosted-thread 8" "hosted-address 4" "hosted 1"; do
+    variant=${machine% *} cpus=${machine#* }
+    echo "$variant-guard 300 build/$variant/tests cpus=$cpus guard*"
+done
+echo "qemu-tests-guard 300 tests/qemu/tests.sh 2 512M guard* guard_rate=20000"
+echo "hosted-address-leaks-guarded 300 build/hosted-address/tests cpus=4 guard_rate=100 leaks*"
 echo "hosted-address-guarded 300 build/hosted-address/tests cpus=2 guard_rate=1 guard_kmalloc*"
 echo "hosted-thread-guarded 300 build/hosted-thread/tests cpus=8 guard_rate=100 slab_smp*"
 echo "hosted-guarded 300 build/hosted/tests cpus=8 guard_rate=1000 slab_smp*"
