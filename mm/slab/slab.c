@@ -19,8 +19,8 @@
  *   - under pressure everything that is cached is given back before a request fails.
  *
  * Exhaustion.  When no span can be made, everything that is cached is given back, once, and the
- * request is tried again: in ordinary context on all CPUs, by the page heap before it fails
- * (slab_shrink); with interrupts off what this CPU may touch.  Only then NULL.  An injected fault
+ * request is tried again: in ordinary context on all CPUs (slab_shrink), by the page heap before it
+ * fails, or else here; with interrupts off what this CPU may touch.  Only then NULL.  An injected fault
  * (port_fault) at the head of the slow path is not retried, so that callers meet NULL; one further
  * down is, so that tests meet the retry.  While a fault is armed on a CPU it caches nothing, so that
  * every request is an acquisition.
@@ -327,8 +327,10 @@ void slab_drain_all(void)
 void slab_reclaim(void)
 {
     port_stat_inc(slab, reclaims);
-    if (port_can_wait())
-        return; /* slab_shrink has been at it */
+    if (port_can_wait()) {
+        (void)page_shrink(1); /* what lacked was maybe asked for with a lock held: a descriptor */
+        return;
+    }
     slab_quarantine_drain(NULL);
     slab_drain_this_cpu(NULL);
     slab_drain_shared();

@@ -119,6 +119,57 @@ TEST(slab, small_after_small)
     fill_end(list, small);
 }
 
+/* Every page that is to be had without asking anybody, in a list through their first words. */
+static struct link *take_free_pages(void)
+{
+    struct link *list = NULL, *page;
+    unsigned long irq = port_irq_save();
+
+    while ((page = page_alloc(1, 0)) != NULL) {
+        page->next = list;
+        list = page;
+    }
+    port_irq_restore(irq);
+    return list;
+}
+
+static void give_pages(struct link *list)
+{
+    while (list != NULL) {
+        struct link *next = list->next;
+
+        page_free(list, 1);
+        list = next;
+    }
+}
+
+/*
+ * Likewise where a new span lacks a page for its descriptor, which is asked for with interrupts off:
+ * with each number of descriptors that may be left over.
+ */
+TEST(slab, small_after_small_without_descriptors)
+{
+    static void *others[PAGE_BYTES / sizeof(struct span)];
+    unsigned served = 0;
+
+    for (unsigned count = 0; count < ARRAY_COUNT(others); count++) {
+        for (unsigned i = 0; i < count; i++)
+            others[i] = kmalloc(KMALLOC_SMALL_MAX + 1);
+
+        struct link *list = fill_and_cache(4096, 3), *pages;
+        void *small;
+
+        span_drain();
+        pages = take_free_pages();
+        small = kmalloc(64);
+        served += small != NULL;
+        fill_end(list, small);
+        give_pages(pages);
+        kfree_bulk(count, others);
+    }
+    EXPECT(t, served == ARRAY_COUNT(others));
+}
+
 /* Where nobody may be asked: from this CPU's magazines, for an object of either kind. */
 TEST(slab, any_after_small_with_interrupts_off)
 {
