@@ -8,6 +8,7 @@
  *
  * Context: irq.  Locks: none; what is kept belongs to its CPU, with interrupts off.
  */
+#include "mm/page/nodes.h"
 #include "mm/slab/debug.h"
 #include "mm/slab/slab_impl.h"
 #include "mm/span/large.h"
@@ -73,7 +74,7 @@ static struct span *large_create(size_t bytes, size_t align_pages, unsigned page
 {
     struct span *span = span_create_large(bytes, align_pages, page_flags);
 
-    if (span != NULL)
+    if (span != NULL || bytes / PAGE_BYTES > page_nodes_memory())
         return span;
     slab_reclaim();
     return span_create_large(bytes, align_pages, page_flags);

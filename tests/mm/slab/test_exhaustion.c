@@ -211,6 +211,24 @@ TEST(slab, exhausts_with_interrupts_off)
     EXPECT(t, page_free_count() == free_before);
 }
 
+/* What no machine could serve costs nobody what he has cached. */
+TEST(slab, impossible_requests_drain_nothing)
+{
+    if (!slots_are_plain(t))
+        return;
+    mm_drain();
+    kfree(kmalloc(64));
+
+    size_t cached = slab_stats().magazine_bytes;
+    unsigned long irq = port_irq_save();
+
+    EXPECT(t, cached > 0);
+    EXPECT(t, kmalloc(MM_PHYS_BYTES) == NULL);
+    port_irq_restore(irq);
+    EXPECT(t, kmalloc(MM_PHYS_BYTES) == NULL);
+    EXPECT(t, slab_stats().magazine_bytes == cached);
+}
+
 /* krealloc that fails leaves the object as it is. */
 TEST(slab, realloc_fails_cleanly)
 {
