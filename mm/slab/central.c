@@ -149,23 +149,33 @@ bool central_grow(struct central *central, unsigned shard_number)
 
 /* ---- Slots in ---- */
 
-/* Consume the tokens of empty spans that are on no list, and give their pages back. */
+/* All slots of an empty span are as their frees have left them. */
+static void central_verify_empty(const struct central *central, const struct span *span)
+{
+    for (unsigned i = 0; i < span_slot_count(span); i++) {
+        void *slot = span_slot(span, i);
+
+        if (!slab_has_token(slot))
+            slab_misuse("slab", slot, SLAB_CORRUPT);
+        if (UNLIKELY(central->debug_flags != 0))
+            slab_debug_verify("slab", central, (char *)slot + central->object_shift);
+    }
+}
+
+/*
+ * Consume the tokens of empty spans that are on no list, and give their pages back.  Nobody finds a
+ * span any more when its tokens go: else a second free of one of its slots would be taken for a first.
+ */
 static void central_retire(struct span *span)
 {
     while (span != NULL) {
         struct span *next = span->next;
-        const struct central *central = central_of(span);
 
-        for (unsigned i = 0; i < span_slot_count(span); i++) {
-            void *slot = span_slot(span, i);
-
-            if (!slab_has_token(slot))
-                slab_misuse("slab", slot, SLAB_CORRUPT);
-            if (UNLIKELY(central->debug_flags != 0))
-                slab_debug_verify("slab", central, (char *)slot + central->object_shift);
-            slab_clear_token(slot);
-        }
-        CHECK(span_destroy(span));
+        central_verify_empty(central_of(span), span);
+        CHECK(span_withdraw(span));
+        for (unsigned i = 0; i < span_slot_count(span); i++)
+            slab_clear_token(span_slot(span, i));
+        span_release(span);
         port_stat_inc(slab, spans_returned);
         span = next;
     }

@@ -145,11 +145,10 @@ bool span_extend_large(struct span *span, size_t granules)
     return true;
 }
 
-bool span_destroy(struct span *span)
+bool span_withdraw(struct span *span)
 {
-    uintptr_t start = span->base;
     size_t granules = span_granules(span);
-    _Atomic uint64_t *entries = span_entries(start);
+    _Atomic uint64_t *entries = span_entries(span->base);
     uint64_t expected = span_entry(span);
     uint64_t freed = span_entry(&span_freed[span->span_class]);
 
@@ -158,9 +157,24 @@ bool span_destroy(struct span *span)
         return false;
     for (size_t i = 1; i < granules; i++)
         atomic_store_explicit(&entries[i], freed, memory_order_release);
+    return true;
+}
+
+void span_release(struct span *span)
+{
+    uintptr_t start = span->base;
+    size_t granules = span_granules(span);
+
     atomic_fetch_sub_explicit(&span_live_bytes, granules * GRANULE_BYTES, memory_order_relaxed);
     pool_give(&span_pool, span);
     page_free((void *)start, granules * GRANULE_PAGES);
+}
+
+bool span_destroy(struct span *span)
+{
+    if (!span_withdraw(span))
+        return false;
+    span_release(span);
     return true;
 }
 

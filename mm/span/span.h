@@ -248,6 +248,10 @@ bool span_extend_large(struct span *span, size_t granules);
  */
 bool span_destroy(struct span *span);
 
+/* Its two steps: from the first on nobody finds the span; returns as above. */
+bool span_withdraw(struct span *span);
+void span_release(struct span *span);
+
 /*
  * span_take_slots -- take up to n free slots, from that number of slot on, round to it again.
  *   returns  how many stand in out[].  Owner's lock held.
