@@ -42,7 +42,8 @@ bool page_extend(void *addr, size_t pages, size_t more)
         return false;
 
     unsigned long irq_state = page_heap_lock(heap);
-    bool is_done = extend_is_free(heap, page, end) && page_reserve_has_room(heap, more);
+    bool is_done = page_reserve_is_ordinary(heap, page, end) && extend_is_free(heap, page, end) &&
+                   page_reserve_has_room(heap, more);
 
     if (is_done) {
         struct page_block *block = &heap->blocks[page / PAGE_BLOCK_PAGES];

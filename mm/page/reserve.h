@@ -30,5 +30,14 @@ static inline bool page_reserve_is_far(const struct page_heap *heap, size_t page
 /* The same, exactly. */
 bool page_reserve_has_room(const struct page_heap *heap, size_t pages);
 
+/* Whether pages [page, end), where ordinary memory goes on, are all ordinary. */
+static inline bool page_reserve_is_ordinary(const struct page_heap *heap, size_t page, size_t end)
+{
+    const struct page_reserve *reserve = &heap->reserve;
+
+    return page >= reserve->low_end && (page >= reserve->device_end || end <= PAGE_DMA_PAGES ||
+                                        reserve->device_end <= PAGE_DMA_PAGES);
+}
+
 /* Free pages that ordinary requests cannot have. */
 size_t page_reserve_held_back(const struct page_heap *heap);

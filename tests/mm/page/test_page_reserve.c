@@ -308,3 +308,20 @@ TEST(page_reserve, a_kept_chunk_is_not_for_all)
     page_free(run, CHUNK_PAGES);
     page_check();
 }
+
+/* Which pages a run may grow by, on a machine that keeps memory at both places for devices. */
+TEST(page_reserve, runs_do_not_grow_into_devices)
+{
+    static struct page_heap heap;
+    size_t low = CHUNK_PAGES, high = PAGE_DMA_PAGES + CHUNK_PAGES;
+
+    heap.reserve = (struct page_reserve){.low_end = low, .device_end = high};
+    EXPECT(t, !page_reserve_is_ordinary(&heap, low - 1, low + 1));
+    EXPECT(t, page_reserve_is_ordinary(&heap, low, PAGE_DMA_PAGES));
+    EXPECT(t, !page_reserve_is_ordinary(&heap, PAGE_DMA_PAGES - 1, PAGE_DMA_PAGES + 1));
+    EXPECT(t, !page_reserve_is_ordinary(&heap, PAGE_DMA_PAGES, PAGE_DMA_PAGES + 1));
+    EXPECT(t, !page_reserve_is_ordinary(&heap, high - 1, high + 1));
+    EXPECT(t, page_reserve_is_ordinary(&heap, high, high + 1));
+    heap.reserve.device_end = PAGE_DMA_PAGES; /* nothing is kept there */
+    EXPECT(t, page_reserve_is_ordinary(&heap, PAGE_DMA_PAGES - 1, PAGE_DMA_PAGES + 1));
+}
