@@ -340,8 +340,6 @@ void slab_debug_large_resize(struct span *span, size_t bytes_before)
 {
     struct slab_site *site = slab_debug_large_site(span);
 
-    if (site == NULL)
-        return;
-    slab_site_sub(site, bytes_before);
-    slab_site_add(site, span_bytes(span));
+    if (site != NULL)
+        slab_site_resize(site, bytes_before, span_bytes(span));
 }

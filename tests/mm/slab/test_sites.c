@@ -175,6 +175,22 @@ TEST(slab_sites, realloc_counts_where_the_object_is)
     EXPECT(t, is_said("site_krealloc", 0, 0));
 }
 
+/* A large object that grows into the pages behind it is no new one. */
+TEST(slab_sites, growth_is_no_allocation)
+{
+    if (!needs_debug(t, SLAB_DEBUG_SITES))
+        return;
+
+    void *p = site_kmalloc(4 * MIB);
+    uint64_t allocs = said_of("site_kmalloc").allocs;
+    void *same = site_krealloc(p, 5 * MIB);
+
+    REQUIRE(t, p != NULL && same != NULL);
+    EXPECT(t, same == p && is_said("site_kmalloc", ksize(p), 1));
+    EXPECT(t, said_of("site_kmalloc").allocs == allocs);
+    kfree(same);
+}
+
 TEST(slab_sites, most_bytes_come_first)
 {
     if (!needs_debug(t, SLAB_DEBUG_SITES))
