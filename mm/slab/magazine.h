@@ -30,6 +30,11 @@
  * free one object so close together that both look before either writes.  A live object that holds
  * its own token by chance would be taken for free; a token is no value that a program computes.
  *
+ * A token says that a slot is free, not of which class.  So one such case is found late: where the
+ * span has gone back to the page heap and been cut anew while the second reference stood in a
+ * magazine, and a slot begins at the same address, that is handed out as one of the old class.  The
+ * panic comes when the new class hands it out, or when it is flushed.
+ *
  * What no scheme without an atomic instruction in the fast path can order is two CPUs in the few
  * instructions between comparing and writing at the same moment, twice: freeing one object both,
  * then both handing it out.  The flush of the second reference finds that one: the bit in the

@@ -10,7 +10,9 @@
  *                                                  +------------------------------+
  *
  * The table is indexed from its middle, so that no address but one that is not canonical is outside
- * of it, and nothing has to be compared (that one faults, and port_probe catches it).  It reads as zero where it is not backed, and 0 is
+ * of it, and nothing has to be compared.  That one faults, at its entry, where port_probe catches it,
+ * or else, where other memory happens to stand there, at what is read next, since it is no address of
+ * an object: the machine stops, though without saying what the address was.  The table reads as zero where it is not backed, and 0 is
  * `span_none`, a span that has no slots; backed are the arenas that have RAM.  So the way from an
  * address to a descriptor is four instructions without a branch, and always ends at a descriptor.
  *
