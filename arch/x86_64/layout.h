@@ -17,6 +17,7 @@
 #define VECTOR_DEBUG      1
 #define VECTOR_NMI        2
 #define VECTOR_DOUBLE     8
+#define VECTOR_STACK      12
 #define VECTOR_PROTECTION 13
 #define VECTOR_PAGE       14
 #define VECTOR_MACHINE    18

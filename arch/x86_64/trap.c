@@ -36,7 +36,8 @@ static void trap_nmi(struct trap_frame *frame)
 /* A load that may fault (arch/probe.h) goes on at its landing. */
 static bool trap_lands(struct trap_frame *frame)
 {
-    bool is_memory = frame->vector == VECTOR_PAGE || frame->vector == VECTOR_PROTECTION;
+    bool is_memory = frame->vector == VECTOR_PAGE || frame->vector == VECTOR_PROTECTION ||
+                     frame->vector == VECTOR_STACK;
     uintptr_t landing = is_memory ? probe_landing(frame->rip) : 0;
 
     if (landing != 0)

@@ -29,7 +29,7 @@ void central_init(struct central *central, const char *name, unsigned span_class
     };
     central->name = name;
     central->object_bytes = layout->slot_bytes;
-    if (index != 0) {
+    if (index != 0 && !slab_sample_is_dense()) {
         central->magazine_max = (uint8_t)most;
         central->magazine_min = (uint8_t)MAX(most / CENTRAL_MAGAZINE_FIRST, 2u);
     }

@@ -122,8 +122,8 @@ bool central_give_full(struct central *central, unsigned shard, magazine_t magaz
  * magazines go back to their pool.  irq
  */
 size_t central_trim_depot(struct central *central, size_t magazines);
-/* Those that nobody has needed since the last call.  irq */
-void central_age(struct central *central);
+/* Up to so many that nobody has needed for a while: since the call that found no more.  irq */
+void central_age(struct central *central, size_t magazines);
 
 void central_trim(struct central *central);  /* the empty spans to the page heap; irq */
 void central_check(struct central *central); /* C1 to C5; irq */

@@ -10,9 +10,11 @@ _Atomic size_t central_depot_bytes;
 
 PORT_STAT(slab, depot_refused);
 
+/* What a magazine in a depot keeps from others: its slots, and itself. */
 static size_t depot_bytes_of(const struct central *central, magazine_t magazine)
 {
-    return magazine_count(magazine) * central->owner.layout.slot_bytes;
+    return magazine_count(magazine) * central->owner.layout.slot_bytes +
+           sizeof(struct seq_magazine);
 }
 
 /* The one below in a depot: its first word is never a slot's. */
@@ -85,16 +87,22 @@ size_t central_trim_depot(struct central *central, size_t magazines)
     return trimmed;
 }
 
-void central_age(struct central *central)
+/*
+ * full_low is how many have not been needed for as long as it has been watched.  These go, a few at a
+ * time; when the last has gone, the watch begins anew.
+ */
+void central_age(struct central *central, size_t magazines)
 {
     for (unsigned i = 0; i < CENTRAL_SHARDS; i++) {
         struct central_shard *shard = &central->shards[i];
         unsigned long irq = port_lock(&shard->lock);
         size_t idle = MIN(shard->full_low, shard->full_count);
+        size_t trim = MIN(idle, magazines);
 
-        shard->full_low = shard->full_count - idle;
+        if (idle <= magazines)
+            shard->full_low = shard->full_count;
         port_unlock(&shard->lock, irq);
-        depot_trim_shard(central, i, idle);
+        magazines -= depot_trim_shard(central, i, trim);
     }
 }
 

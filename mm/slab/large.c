@@ -136,6 +136,11 @@ bool slab_large_is_live(const struct span *span)
     return span_large_is_out(span);
 }
 
+bool slab_large_is_kept(void)
+{
+    return port_this_cpu(large_cpu)->kept_bytes != 0;
+}
+
 void slab_large_drain(void)
 {
     for (size_t granules = 1; granules <= LARGE_KEPT_GRANULES; granules++) {

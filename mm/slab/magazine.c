@@ -132,7 +132,8 @@ static void magazine_visit(struct slab_cpu *cpu, const struct central *central)
 
 bool magazine_may_cache(const struct central *central)
 {
-    return central->magazine_max != 0 && !port_fault_is_armed() && !slab_sample_is_dense();
+    return central->magazine_max != 0 && port_this_cpu(slab_cpu)->gate != central->owner.index &&
+           !port_fault_is_armed();
 }
 
 static struct seq_magazine *magazine_loaded_block(const struct slab_cpu *cpu, unsigned index)

@@ -68,10 +68,12 @@ struct slab_cpu {
     uint8_t room[SLAB_INDEX_MAX];      /* [P] slots that the loaded one may hold */
     bool missed[SLAB_INDEX_MAX];       /* [P] since the hand came past */
     unsigned hand;                     /* [P] where the search for capacity goes on */
-    size_t capacity_bytes;             /* [P] what two magazines of each may hold */
-    size_t visits;                     /* [P] of the depot, so far */
-    unsigned empty_count;              /* [P] */
-    void *empties[SLAB_EMPTIES];       /* [P] struct seq_magazine */
+    unsigned gate;    /* [P] index that shall have no magazine until its next allocation; 0: none */
+    unsigned samples; /* [P] of guard sampling that were due */
+    size_t capacity_bytes;       /* [P] what two magazines of each may hold */
+    size_t visits;               /* [P] of the depot, so far */
+    unsigned empty_count;        /* [P] */
+    void *empties[SLAB_EMPTIES]; /* [P] struct seq_magazine */
 };
 
 extern PORT_PERCPU(struct slab_cpu, slab_cpu);

@@ -4,7 +4,8 @@
  * Allocations are counted where a CPU's magazine gets slots, so the fast paths count nothing.  What
  * never misses its magazine, a buffer that is taken and given back again and again, would never be
  * sampled that way.  So every other sample that is due goes to another class: that one's magazines
- * are put away (a gate), and its next allocation, which misses then, is the one that is guarded.
+ * are put away (a gate), frees get none meanwhile, and its next allocation, which so misses, is the
+ * one that is guarded.
  *
  * Left out are caches that are debugged anyway, and those with a limit on addresses: a guarded
  * object is not in the direct map.  Where the rate is so high that most magazines would be filled
@@ -16,13 +17,6 @@
 #include "mm/slab/slab_impl.h"
 
 #define SAMPLE_RATE_DENSE (2 * MAGAZINE_SLOTS) /* no magazines up to this rate */
-
-struct sample_cpu {
-    unsigned gate;  /* [P] index whose next allocation is to be guarded; 0: none */
-    unsigned turns; /* [P] samples that were due */
-};
-
-static PORT_PERCPU(struct sample_cpu, sample_cpu);
 
 PORT_STAT(slab, guard_gates);
 
@@ -48,7 +42,7 @@ static unsigned sample_pick_index(void)
 
 bool slab_sample(const struct central *central, unsigned allocations)
 {
-    struct sample_cpu *cpu = port_this_cpu(sample_cpu);
+    struct slab_cpu *cpu = port_this_cpu(slab_cpu);
     unsigned index = central->owner.index;
 
     if (UNLIKELY(cpu->gate != 0 && cpu->gate == index)) {
@@ -57,7 +51,7 @@ bool slab_sample(const struct central *central, unsigned allocations)
     }
     if (LIKELY(!guard_sample(allocations)))
         return false;
-    if (slab_sample_is_dense() || cpu->turns++ % 2 == 0)
+    if (slab_sample_is_dense() || cpu->samples++ % 2 == 0)
         return true;
     cpu->gate = sample_pick_index();
     if (cpu->gate != 0) {

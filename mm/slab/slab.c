@@ -45,7 +45,8 @@
 #define SLAB_OPEN_BYTES  (64ul << 20)    /* memory that there is until it is known */
 
 #define SLAB_IDLES_PER_SECOND 10u /* an idle CPU whose magazines rest for 1/10 s drains them */
-#define SLAB_AGES_PER_SECOND  2u  /* what depots did not need for 1/2 s goes back */
+#define SLAB_AGES_PER_SECOND  64u /* a class a time: each comes by about once a second */
+#define SLAB_AGE_TRIM         8u  /* magazines that go back at a time */
 
 PORT_STAT(slab, alloc_failed);
 PORT_STAT(slab, reclaims);
@@ -381,6 +382,8 @@ struct slab_rest {
 
 static PORT_PERCPU(struct slab_rest, slab_rest);
 static _Atomic uint64_t slab_aged; /* [A] relaxed: port_ticks() of the last time */
+static _Atomic unsigned
+    slab_age_hand; /* [A] relaxed: the class whose depots come next; 0: caches' */
 
 static uint64_t slab_sum_of_tops(const struct slab_cpu *cpu)
 {
@@ -397,13 +400,33 @@ static void slab_drain_if_resting(void)
     const struct slab_cpu *cpu = port_this_cpu(slab_cpu);
     struct slab_rest *rest = port_this_cpu(slab_rest), now = {slab_sum_of_tops(cpu), port_ticks()};
 
-    if (cpu->capacity_bytes == 0 || now.sum != rest->sum) {
+    if ((cpu->capacity_bytes == 0 && !slab_large_is_kept()) || now.sum != rest->sum) {
         *rest = now;
     } else if (now.since - rest->since > port_ticks_per_second() / SLAB_IDLES_PER_SECOND) {
         port_stat_inc(slab, idle_drains);
         slab_drain_this_cpu(NULL);
     }
     port_irq_restore(irq);
+}
+
+/* What the depots of one class do not need, or a little of what those of each cache do not. */
+static void slab_age_next(void)
+{
+    unsigned class =
+        atomic_fetch_add_explicit(&slab_age_hand, 1, memory_order_relaxed) % SIZE_CLASS_COUNT;
+
+    if (class != 0) {
+        central_age(&slab_centrals[class], SLAB_AGE_TRIM);
+        return;
+    }
+
+    unsigned long irq = port_lock(&slab_caches.lock);
+
+    for (struct kmem_cache *cache = slab_caches.first; cache != NULL; cache = cache->next) {
+        if (cache->central == &cache->own)
+            central_age(cache->central, 1);
+    }
+    port_unlock(&slab_caches.lock, irq);
 }
 
 static bool slab_idle(void)
@@ -415,7 +438,7 @@ static bool slab_idle(void)
     if (now - aged > port_ticks_per_second() / SLAB_AGES_PER_SECOND &&
         atomic_compare_exchange_strong_explicit(&slab_aged, &aged, now, memory_order_relaxed,
                                                 memory_order_relaxed))
-        slab_each_central(central_age);
+        slab_age_next();
     return false;
 }
 PORT_IDLE_WORK(slab_idle);

@@ -123,6 +123,7 @@ void magazine_pool_each_page(void (*fn)(uintptr_t start, uintptr_t end, void *ar
 void *slab_large_alloc(size_t bytes, size_t align_pages, unsigned page_flags,
                        uintptr_t caller);         /* irq */
 void slab_large_free(struct span *span, void *p); /* irq */
+bool slab_large_is_kept(void);                    /* does this CPU keep any?  Interrupts off */
 void slab_large_drain(void);                      /* this CPU's; irq */
 
 /* More granules for an object, where it is; false: it does not grow, or not there.  irq */
