@@ -1,6 +1,6 @@
 /*
- * Restartable sequences: that they do what kernel/base/seq_window.h says, and that an interrupt at
- * any of their instructions finds them not begun or done.
+ * Restartable sequences: that they do what kernel/base/seq_window.h and seq_magazine.h say, and that
+ * an interrupt at any of their instructions finds them not begun or done.
  */
 #include "arch/sequence.h"
 #include "kernel/percpu.h"
@@ -90,6 +90,135 @@ TEST(sequence, an_empty_window_misses)
     EXPECT(t, sequence_take(1) == NULL && sequence_take(2) == NULL);
     EXPECT(t, !sequence_give(NULL, 1) && !sequence_give(NULL, 2) && !sequence_give(window, 1));
     EXPECT(t, !sequence_give(window, 0));
+    arch_irq_restore(irq_state);
+}
+
+/* ---- Magazines ---- */
+
+#define MAGAZINES  3u  /* percpu, of which the one in the middle is used */
+#define STACK_MOST 40u /* slots in play; a magazine has not room for all */
+
+struct sequence_tops {
+    uintptr_t tops[MAGAZINES];
+};
+
+static PERCPU(struct sequence_tops, sequence_tops);
+
+/* One magazine by sequences, one in plain C; the slots of both have the same numbers. */
+static struct seq_magazine sequence_block, plain_block;
+static uint64_t sequence_slots[STACK_MOST][2], plain_slots[STACK_MOST][2];
+
+RESTARTABLE static bool sequence_pop(uintptr_t index, void **slot)
+{
+    return arch_magazine_pop(sequence_tops.tops, index, slot);
+}
+
+RESTARTABLE static bool sequence_push(uintptr_t index, void *slot)
+{
+    return arch_magazine_push(sequence_tops.tops, index, slot, seq_token(slot));
+}
+
+static uintptr_t *sequence_top(unsigned index)
+{
+    return (uintptr_t *)((uintptr_t)&sequence_tops.tops[index] + arch_percpu_offset());
+}
+
+/* An empty magazine with room for so many slots: its top. */
+static uintptr_t magazine_open(struct seq_magazine *block, unsigned room)
+{
+    void **below = &block->words[SEQ_MAGAZINE_WORDS - 1 - room];
+
+    *below = (void *)&seq_nothing;
+    return seq_top_of(below);
+}
+
+static bool magazines_agree(uintptr_t plain_top)
+{
+    unsigned at = (unsigned)(seq_top_word(plain_top) - plain_block.words);
+
+    return *sequence_top(0) == 0 && *sequence_top(2) == 0 &&
+           seq_top_word(*sequence_top(1)) == &sequence_block.words[at];
+}
+
+/* Pops and pushes at random: of what is empty, full, and written to while it was free. */
+static void magazine_run(struct test *t, uint64_t *state, unsigned room, unsigned rounds)
+{
+    unsigned out[STACK_MOST], count = STACK_MOST;
+    uintptr_t top = magazine_open(&plain_block, room);
+
+    *sequence_top(0) = *sequence_top(2) = 0;
+    *sequence_top(1) = magazine_open(&sequence_block, room);
+    for (unsigned i = 0; i < STACK_MOST; i++)
+        out[i] = i;
+    while (rounds-- > 0 && t->failures == 0) {
+        unsigned which = (unsigned)(test_random(state) % MAX(count, 1u)),
+                 i = count > 0 ? out[which] : 0;
+        void *slot = NULL, *plain;
+
+        if (count > 0 && test_random(state) % 2 != 0) {
+            bool is_done = sequence_push(1, sequence_slots[i]);
+
+            EXPECT(t,
+                   is_done == seq_magazine_push(&top, plain_slots[i], seq_token(plain_slots[i])));
+            EXPECT(t, !is_done || sequence_slots[i][0] == seq_token(sequence_slots[i]));
+            if (is_done)
+                out[which] = out[--count];
+        } else {
+            plain = seq_magazine_pop(&top);
+            EXPECT(t, sequence_pop(1, &slot) == (plain != NULL));
+            if (plain != NULL) {
+                i = (unsigned)(((uint64_t(*)[2])plain) - plain_slots);
+                EXPECT(t, slot == sequence_slots[i] && sequence_slots[i][0] == 0);
+                out[count++] = i;
+            }
+        }
+        EXPECT(t, magazines_agree(top));
+    }
+}
+
+TEST(sequence, magazines_do_as_the_plain_code_does)
+{
+    uint64_t state = test_seed(t);
+    unsigned long irq_state = arch_irq_save();
+
+    for (unsigned room = 1; room <= SEQ_MAGAZINE_SLOTS; room++)
+        magazine_run(t, &state, room, ROUNDS / SEQ_MAGAZINE_SLOTS);
+    *sequence_top(1) = 0;
+    arch_irq_restore(irq_state);
+}
+
+TEST(sequence, a_closed_magazine_misses)
+{
+    unsigned long irq_state = arch_irq_save();
+    uint64_t *own = sequence_slots[0];
+    void *slot = NULL;
+
+    for (unsigned index = 0; index < MAGAZINES; index++) {
+        *sequence_top(index) = 0;
+        own[0] = own[1] = 7;
+        EXPECT(t, !sequence_pop(index, &slot) && !sequence_push(index, own));
+        EXPECT(t, *sequence_top(index) == 0 && own[0] == 7 && slot == NULL);
+    }
+    arch_irq_restore(irq_state);
+}
+
+/* A slot that was written to while it was free stays where it is: the slow path says so. */
+TEST(sequence, a_slot_without_its_token_misses)
+{
+    unsigned long irq_state = arch_irq_save();
+    uint64_t *own = sequence_slots[0];
+    void *slot = NULL;
+    uintptr_t top;
+
+    *sequence_top(1) = magazine_open(&sequence_block, 2);
+    EXPECT(t, !sequence_pop(1, &slot));
+    EXPECT(t, sequence_push(1, own));
+    top = *sequence_top(1);
+    own[0]++;
+    EXPECT(t, !sequence_pop(1, &slot) && *sequence_top(1) == top);
+    own[0]--;
+    EXPECT(t, sequence_pop(1, &slot) && slot == own);
+    *sequence_top(1) = 0;
     arch_irq_restore(irq_state);
 }
 
