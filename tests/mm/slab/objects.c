@@ -1,5 +1,7 @@
 #include "tests/mm/slab/objects.h"
+#include "kernel/base/string.h"
 #include "mm/page/page.h"
+#include "mm/port.h"
 #include "mm/slab/debug.h"
 #include "tests/mm/page/hoard.h"
 
@@ -33,6 +35,27 @@ bool slots_are_plain(struct test *t)
         return true;
     test_skip(t, "slots are debugged");
     return false;
+}
+
+bool slots_are_exact(struct test *t)
+{
+    if (!slots_are_plain(t))
+        return false;
+    if (port_setting_guard_rate() == 0)
+        return true;
+    test_skip(t, "needs guard_rate=0");
+    return false;
+}
+
+struct slab_class_stats class_row(const char *name)
+{
+    struct slab_class_stats row;
+
+    for (size_t i = 0; slab_class_stats(i, &row); i++) {
+        if (strcmp(row.name, name) == 0)
+            return row;
+    }
+    return (struct slab_class_stats){0};
 }
 
 void hog_take(struct hog *hog, size_t leave_pages)

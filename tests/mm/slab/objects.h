@@ -1,7 +1,7 @@
 /* What the slab tests share: patterns in objects, and holding back most of memory. */
 #pragma once
 
-#include "kernel/base/base.h"
+#include "mm/slab/slab.h"
 #include "tests/test.h"
 
 /* Fill an object with a pattern of its tag; false from the other: a byte is not as it was. */
@@ -10,6 +10,12 @@ bool object_holds(const void *object, size_t bytes, uint64_t tag);
 
 /* False, and the test is skipped, where slab_debug= is on: slots are larger, none in a magazine. */
 bool slots_are_plain(struct test *t);
+
+/* The same where guard sampling is on: it takes slots out of their order, and magazines away. */
+bool slots_are_exact(struct test *t);
+
+/* The row of a class or cache; all zero, name NULL: there is none. */
+struct slab_class_stats class_row(const char *name);
 
 #define HOG_RUNS_MAX 4096u
 

@@ -8,7 +8,6 @@
  * Without the rewind (arch/sequence.h) both happen: tests/mutants/arch.txt takes it away.
  */
 #include "arch/sequence.h"
-#include "kernel/base/string.h"
 #include "kernel/cpus.h"
 #include "mm/port.h"
 #include "mm/slab/central.h"
@@ -218,17 +217,6 @@ static bool interrupt_call(struct test *t, unsigned index, enum level level, uns
 
 /* ---- All calls ---- */
 
-static size_t class_live(const char *name)
-{
-    struct slab_class_stats row;
-
-    for (size_t i = 0; slab_class_stats(i, &row); i++) {
-        if (strcmp(row.name, name) == 0)
-            return row.live;
-    }
-    return SIZE_MAX;
-}
-
 /* What the handler does to each level; the longer ones only to a magazine that is half full. */
 static const struct handler {
     unsigned takes, gives;
@@ -297,14 +285,14 @@ TEST(slab, interrupted_at_every_instruction)
             REQUIRE(t, in->cache != NULL);
         }
 
-        size_t live = class_live(way_class(way));
+        size_t live = class_row(way_class(way)).live;
 
         while (in->held_count < HELD_FIRST)
             REQUIRE(t, held_take());
         interrupt_every_instruction(t);
         while (in->held_count > 0)
             held_give();
-        EXPECT(t, class_live(way_class(way)) == live);
+        EXPECT(t, class_row(way_class(way)).live == live);
         mm_check();
         kmem_cache_destroy(in->cache);
     }
