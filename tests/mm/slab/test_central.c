@@ -245,7 +245,7 @@ TEST(central, what_a_depot_does_not_need_goes_back)
     if (!slots_are_exact(t) || (central = central_with(t, 1000)) == NULL)
         return;
     kmem_cache_free_bulk(cache, 1000, objects);
-    central_age(central);
+    central_age(central, SIZE_MAX);
 
     size_t full = central_sums(central).full_count;
 
@@ -257,12 +257,12 @@ TEST(central, what_a_depot_does_not_need_goes_back)
     out = kmem_cache_alloc_bulk(cache, MIN(out, (size_t)1000), objects);
     EXPECT(t, central_sums(central).full_count <= 4);
     kmem_cache_free_bulk(cache, out, objects);
-    central_age(central);
+    central_age(central, SIZE_MAX);
     EXPECT(t, central_sums(central).full_count >= full - 5);
     EXPECT(t, central_sums(central).full_count < full);
 
     /* Nobody needs any. */
-    central_age(central);
+    central_age(central, SIZE_MAX);
     EXPECT(t, central_sums(central).full_count == 0);
     central_check(central);
     kmem_cache_destroy(cache);
