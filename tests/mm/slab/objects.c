@@ -5,6 +5,8 @@
 #include "mm/slab/debug.h"
 #include "tests/mm/page/hoard.h"
 
+#define GUARD_RATE_CACHED 1000u /* at this rate most objects come from magazines */
+
 static uint8_t object_byte(size_t i, uint64_t tag)
 {
     return (uint8_t)((tag * 0x9e3779b97f4a7c15ull >> 32) + i * 7);
@@ -34,6 +36,16 @@ bool slots_are_plain(struct test *t)
     if (slab_debug_flags(NULL) == 0)
         return true;
     test_skip(t, "slots are debugged");
+    return false;
+}
+
+bool slots_are_cached(struct test *t)
+{
+    if (!slots_are_plain(t))
+        return false;
+    if (port_setting_guard_rate() == 0 || port_setting_guard_rate() >= GUARD_RATE_CACHED)
+        return true;
+    test_skip(t, "needs magazines");
     return false;
 }
 

@@ -11,7 +11,10 @@ bool object_holds(const void *object, size_t bytes, uint64_t tag);
 /* False, and the test is skipped, where slab_debug= is on: slots are larger, none in a magazine. */
 bool slots_are_plain(struct test *t);
 
-/* The same where guard sampling is on: it takes slots out of their order, and magazines away. */
+/* The same where guard sampling is so dense that there are no magazines. */
+bool slots_are_cached(struct test *t);
+
+/* The same where guard sampling is on at all: it takes slots out of their order, and magazines away. */
 bool slots_are_exact(struct test *t);
 
 /* The row of a class or cache; all zero, name NULL: there is none. */

@@ -165,10 +165,11 @@ TEST(magazine, no_edge_costs_more_than_any_other_place)
     kfree_bulk(out, objects);
 }
 
-/* One way only: half a magazine for each visit, or more. */
+/* One way only: half a magazine for each visit, or more; from the depot, and from spans. */
 TEST(magazine, a_visit_moves_a_batch)
 {
     uint64_t before;
+    unsigned out = OBJECTS;
 
     if (!slots_are_exact(t))
         return;
@@ -179,6 +180,21 @@ TEST(magazine, a_visit_moves_a_batch)
     before = visits();
     kfree_bulk(OBJECTS, objects);
     EXPECT(t, visits() - before <= OBJECTS / (MAGAZINE_SLOTS / 2) + 2);
+
+    void *keeps_spans[OBJECTS / 16];
+
+    REQUIRE(t, kmalloc_bulk(64, OBJECTS, objects) == OBJECTS);
+    for (unsigned i = 0; i < ARRAY_COUNT(keeps_spans); i++)
+        keeps_spans[i] = objects[--out];
+    kfree_bulk(out, objects);
+    slab_trim_depots(SIZE_MAX);
+    EXPECT(t, class_row("kmalloc-64").depot == 0);
+    before = visits();
+    out = OBJECTS / 4;
+    REQUIRE(t, kmalloc_bulk(64, out, objects) == out);
+    EXPECT(t, visits() - before <= out / (MAGAZINE_SLOTS / 2) + 2);
+    kfree_bulk(out, objects);
+    kfree_bulk(ARRAY_COUNT(keeps_spans), keeps_spans);
 }
 
 /* ---- Giving back ---- */
@@ -197,7 +213,7 @@ TEST(magazine, an_idle_cpu_gives_its_own_back)
 {
     uint64_t before = slab_count("idle_drains");
 
-    if (!slots_are_plain(t))
+    if (!slots_are_cached(t))
         return;
     if (port_cpu_count() < 2) {
         test_skip(t, "needs two CPUs");
@@ -221,7 +237,7 @@ TEST(magazine, pressure_drains_them)
     uint64_t before = slab_count("reclaims");
     unsigned count = 0;
 
-    if (!slots_are_plain(t))
+    if (!slots_are_cached(t))
         return;
     mm_drain();
     hog_take(&hog, 64);

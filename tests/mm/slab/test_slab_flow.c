@@ -125,7 +125,7 @@ static void flow_run(struct test *t, size_t bytes, unsigned pairs)
 
 TEST(slab_flow, one_allocates_another_frees)
 {
-    if (!slots_are_plain(t))
+    if (!slots_are_cached(t))
         return;
     if (cpus_online() < 2) {
         test_skip(t, "needs two CPUs");

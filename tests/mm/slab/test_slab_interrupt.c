@@ -274,7 +274,7 @@ TEST(slab, interrupted_at_every_instruction)
         test_skip(t, "built without sequences");
         return;
     }
-    if (!slots_are_plain(t))
+    if (!slots_are_cached(t))
         return;
     for (enum way way = 0; way < WAYS && t->failures == 0; way++) {
         *in = (struct interrupted){.way = way};
