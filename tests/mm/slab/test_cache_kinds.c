@@ -18,6 +18,12 @@
 
 static void *objects[OBJECTS];
 
+/* No references to what comes to stand there: the tests of leaks look at all of memory. */
+static void forget(void)
+{
+    memset(objects, 0, sizeof(objects));
+}
+
 static uintptr_t physical(const void *object)
 {
     return (uintptr_t)object - port_direct_base();
@@ -71,6 +77,7 @@ TEST(kmem_cache, shares_with_its_size_class)
     kmem_cache_free_bulk(aligned, 40, objects);
     kmem_cache_destroy(cache);
     kmem_cache_destroy(aligned);
+    forget();
 }
 
 static void ctor_nothing(void *object)
@@ -125,6 +132,7 @@ TEST(kmem_cache, shared_objects_come_back_to_their_class_only)
     kmem_cache_destroy(shared);
     kmem_cache_destroy(larger);
     kmem_cache_destroy(own);
+    forget();
 }
 
 /* ---- Below an address ---- */
@@ -151,6 +159,7 @@ TEST(kmem_cache, objects_for_devices_lie_below)
     expect_below(t, KMEM_CACHE_DMA, MM_DMA_BYTES, ctor_nothing);
     expect_below(t, KMEM_CACHE_DMA32, DEVICE_DMA32, NULL);
     expect_below(t, KMEM_CACHE_DMA | KMEM_CACHE_DMA32, MM_DMA_BYTES, NULL);
+    forget();
 }
 
 /* The low memory ends: NULL, though there is other memory; all of it comes back. */
@@ -184,6 +193,7 @@ TEST(kmem_cache, low_memory_runs_out)
     kmem_cache_destroy(cache);
     mm_drain();
     EXPECT(t, page_free_count() == free_before);
+    forget();
 }
 
 /* ---- Constructors ---- */
@@ -218,6 +228,7 @@ TEST(kmem_cache, constructed_at_every_alignment)
         EXPECT(t, atomic_load(&ctor_calls) >= calls + 100);
         kmem_cache_destroy(cache);
     }
+    forget();
 }
 
 /* ---- More caches than have magazines ---- */
@@ -269,6 +280,9 @@ TEST(kmem_cache, six_hundred_at_once)
         kmem_cache_destroy(caches[i]);
     mm_drain();
     EXPECT(t, page_free_count() == free_before && slab_class_count() == rows);
+    memset(held, 0, sizeof(held));
+    memset(caches, 0, sizeof(caches));
+    forget();
 }
 
 static void free_of_numberless(void *two)
@@ -300,6 +314,7 @@ TEST(kmem_cache, without_a_number_misuse_is_found)
     EXPECT_PANIC(t, free_twice_of_numberless, &caches[count - 2], "kmem_cache_free: double free");
     for (unsigned i = 0; i < count; i++)
         kmem_cache_destroy(caches[i]);
+    forget();
 }
 
 /* ---- Objects held ready ---- */
@@ -356,6 +371,7 @@ TEST(kmem_cache, prefilled_objects_cannot_fail)
         expect_prefill(t, cache);
         kmem_cache_destroy(cache); /* nothing is live */
     }
+    forget();
 }
 
 /* Too little memory: NULL, and all that it had got is back. */
@@ -380,6 +396,7 @@ TEST(kmem_cache, prefill_takes_all_or_nothing)
     kmem_prefill_release(prefill);
     hog_give(&hog);
     kmem_cache_destroy(cache);
+    forget();
 }
 
 /* ---- Every acquisition fails once ---- */
@@ -424,4 +441,5 @@ TEST(kmem_cache, every_kind_unwinds_every_failure)
             REQUIRE(t, nth < 300);
         }
     }
+    forget();
 }

@@ -2,6 +2,7 @@
  * Magazines: how large they are and become, how seldom they go to the depot, what gives them back,
  * and that every slot is accounted for.
  */
+#include "kernel/base/string.h"
 #include "kernel/cpus.h"
 #include "kernel/stat.h"
 #include "mm/page/page.h"
@@ -15,6 +16,12 @@
 #define BUDGET_FLOOR (32 * KIB) /* that each CPU's magazines may hold on the smallest heap */
 
 static void *objects[OBJECTS];
+
+/* No references to what comes to stand there: the tests of leaks look at all of memory. */
+static void forget(void)
+{
+    memset(objects, 0, sizeof(objects));
+}
 
 static uint64_t slab_count(const char *name)
 {
@@ -66,6 +73,7 @@ TEST(magazine, capacity_grows_with_misses)
     mm_drain();
     take_and_give(64, 1, 1000);
     EXPECT(t, capacity_of(64) <= 8);
+    forget();
 }
 
 /* A magazine of large slots has few: 32 KiB, and never fewer than two. */
@@ -81,6 +89,7 @@ TEST(magazine, capacity_is_bounded_by_bytes)
         EXPECT(t, capacity_of(bytes) >= 2 && capacity_of(bytes) <= MAGAZINE_SLOTS);
         EXPECT(t, capacity_of(bytes) == 2 || capacity_of(bytes) * bytes <= BUDGET_FLOOR);
     }
+    forget();
 }
 
 /* Of classes in turn, each grows at the cost of those that rest. */
@@ -115,6 +124,7 @@ TEST(magazine, capacity_stays_in_the_budget)
     EXPECT(t, slab_count("capacity_moved") > moved);
     mm_drain();
     EXPECT(t, cpu->capacity_bytes == 0);
+    forget();
 }
 
 TEST(magazine, a_class_that_rests_loses_it)
@@ -130,6 +140,7 @@ TEST(magazine, a_class_that_rests_loses_it)
     }
     EXPECT(t, capacity_of(1024) == 0);
     EXPECT(t, class_row("kmalloc-1024").magazine == 0);
+    forget();
 }
 
 /* ---- Visits of the depot ---- */
@@ -163,6 +174,7 @@ TEST(magazine, no_edge_costs_more_than_any_other_place)
         REQUIRE(t, (objects[out] = kmalloc(64)) != NULL);
     }
     kfree_bulk(out, objects);
+    forget();
 }
 
 /* One way only: half a magazine for each visit, or more; from the depot, and from spans. */
@@ -195,6 +207,7 @@ TEST(magazine, a_visit_moves_a_batch)
     EXPECT(t, visits() - before <= out / (MAGAZINE_SLOTS / 2) + 2);
     kfree_bulk(out, objects);
     kfree_bulk(ARRAY_COUNT(keeps_spans), keeps_spans);
+    forget();
 }
 
 /* ---- Giving back ---- */
@@ -228,6 +241,7 @@ TEST(magazine, an_idle_cpu_gives_its_own_back)
     cpu_idle_hold();
     EXPECT(t, slab_count("idle_drains") > before);
     EXPECT(t, class_row("kmalloc-192").live == 0);
+    forget();
 }
 
 /* Only magazines hold what is asked for: they are given up before NULL is. */
@@ -253,6 +267,7 @@ TEST(magazine, pressure_drains_them)
     kfree(other);
     kfree_bulk(count - 4, objects + 4);
     hog_give(&hog);
+    forget();
 }
 
 TEST(magazine, empty_ones_go_back)
@@ -268,6 +283,7 @@ TEST(magazine, empty_ones_go_back)
     EXPECT(t, port_this_cpu(slab_cpu)->empty_count == 0);
     mm_drain();
     EXPECT(t, slab_stats().cache_bytes == before);
+    forget();
 }
 
 /* ---- Accounts ---- */
@@ -315,4 +331,5 @@ TEST(magazine, every_slot_is_accounted_for)
     kfree_bulk(out, objects);
     expect_sums(t, "kmalloc-320", 0, 320);
     mm_check();
+    forget();
 }
