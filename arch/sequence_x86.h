@@ -7,8 +7,12 @@
  *
  *   SEQUENCE_HERE            instructions that set %[here]; may jump to %l[miss]
  *   SEQUENCE_AT(offset)      the operand: a member of the percpu variable
- *   SEQUENCE_AT_INDEX        the operand: of an array of words, the one of %[index]
- *   SEQUENCE_CLOSED(offset)  the operand: of the magazine that %[top] speaks of, or above
+ *   SEQUENCE_TOP_HERE        instructions that lead from there to word %[index] of an array of tops
+ *   SEQUENCE_TOP             the operand: that top; %[top] has been loaded from it
+ *   SEQUENCE_TOP_ADD(n)      add n to it by one store, the last instruction; may change %[top]
+ *   SEQUENCE_WORD_HERE       instructions that lead to the magazine that %[top] speaks of; may set
+ *                            %[word]
+ *   SEQUENCE_WORD(offset)    the operand: so many bytes behind there
  *   SEQUENCE_INPUT(percpu)   what these need, for asm's list of inputs
  *
  * Each sequence is an asm statement that ends behind its commit, or jumps to `miss`.  The empty asm
@@ -171,22 +175,21 @@ miss:
     return false;
 }
 
-/* 6 instructions.  The caller clears the token. */
+/* 6 instructions where the port commits by one.  The caller clears the token. */
 static ALWAYS_INLINE bool arch_magazine_pop(uintptr_t *tops, uintptr_t index, void **out)
 {
-    uintptr_t here, top;
-    uint64_t token;
+    uintptr_t here, top, word;
     void *slot;
 
     __asm__ volatile goto(
-        SEQUENCE(
-            "movq " SEQUENCE_AT_INDEX ", %[top]\n\t"
-            "movq " SEQUENCE_CLOSED(SEQ_CLOSED_TOP) ", %[slot]\n\t"
-                                                    "leaq %c[secret](%[slot],%[slot]), %[token]\n\t"
-                                                    "cmpq %[token], (%[slot])\n\t"
-                                                    "jne %l[miss]\n\t",
-            "subq $8, " SEQUENCE_AT_INDEX)
-        : [here] "=&r"(here), [top] "=&r"(top), [slot] "=&a"(slot), [token] "=&r"(token)
+        SEQUENCE(SEQUENCE_TOP_HERE
+                 "movq " SEQUENCE_TOP ", %[top]\n\t" SEQUENCE_WORD_HERE "movq " SEQUENCE_WORD(
+                     SEQ_CLOSED_TOP) ", %[slot]\n\t"
+                                     "leaq %c[secret](%[slot],%[slot]), %[word]\n\t"
+                                     "cmpq %[word], (%[slot])\n\t"
+                                     "jne %l[miss]\n\t",
+                 SEQUENCE_TOP_ADD("-8"))
+        : [here] "=&r"(here), [top] "=&r"(top), [slot] "=&a"(slot), [word] "=&r"(word)
         : [index] "r"(index), [secret] "i"(SEQ_TOKEN), SEQUENCE_MAGAZINE_INPUT(tops)
         : "cc", "memory"
         : miss);
@@ -198,23 +201,23 @@ miss:
     return false;
 }
 
-/* 6 instructions. */
+/* Likewise. */
 static ALWAYS_INLINE bool arch_magazine_push(uintptr_t *tops, uintptr_t index, void *slot,
                                              uint64_t token)
 {
-    uintptr_t here, top;
+    uintptr_t here, top, word;
 
-    __asm__ volatile goto(SEQUENCE("movq " SEQUENCE_AT_INDEX ", %[top]\n\t"
+    __asm__ volatile goto(
+        SEQUENCE(SEQUENCE_TOP_HERE "movq " SEQUENCE_TOP ", %[top]\n\t"
                                    "testb %b[top], %b[top]\n\t"
                                    "jz %l[miss]\n\t"
-                                   "movq %[token], (%[slot])\n\t"
-                                   "movq %[slot], " SEQUENCE_CLOSED(SEQ_CLOSED_ABOVE) "\n\t",
-                                   "addq $8, " SEQUENCE_AT_INDEX)
-                          : [here] "=&r"(here), [top] "=&r"(top)
-                          : [index] "r"(index), [slot] "r"(slot), [token] "r"(token),
-                            SEQUENCE_MAGAZINE_INPUT(tops)
-                          : "cc", "memory"
-                          : miss);
+                                   "movq %[token], (%[slot])\n\t" SEQUENCE_WORD_HERE
+                                   "movq %[slot], " SEQUENCE_WORD(SEQ_CLOSED_ABOVE) "\n\t",
+                 SEQUENCE_TOP_ADD("8"))
+        : [here] "=&r"(here), [top] "=&r"(top), [word] "=&r"(word)
+        : [index] "r"(index), [slot] "r"(slot), [token] "r"(token), SEQUENCE_MAGAZINE_INPUT(tops)
+        : "cc", "memory"
+        : miss);
     return true;
 miss:
     return false;

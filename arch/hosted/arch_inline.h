@@ -40,6 +40,7 @@ struct hosted_cpu {
 /* What the port knows of a thread.  volatile: its own signal handlers write it too. */
 struct hosted_thread {
     struct hosted_cpu *volatile cpu; /* NULL: it holds none */
+    volatile uintptr_t percpu;       /* cpu->percpu_offset for sequences, or HOSTED_NO_CPU */
     volatile unsigned long irq;      /* generation << HOSTED_IRQ_DEPTH_BITS | depth; depth 0: on */
     unsigned relaxes;                /* calls of arch_relax */
     bool is_idle;                    /* the idle thread of a CPU */
@@ -52,10 +53,12 @@ struct hosted_thread {
     uintptr_t trap_stack_end;
 };
 
+#define HOSTED_NO_CPU (1ul << 63) /* with it, no address in user space stays positive */
+
 #define HOSTED_IRQ_DEPTH_BITS 16
 #define HOSTED_IRQ_DEPTH_MASK ((1ul << HOSTED_IRQ_DEPTH_BITS) - 1)
 
-extern __thread struct hosted_thread hosted_this __attribute__((tls_model("initial-exec")));
+extern __thread struct hosted_thread hosted_this __attribute__((tls_model("local-exec")));
 extern uintptr_t hosted_ram_base; /* page-aligned; 0: not started */
 
 /* The slow halves.  hosted_cpu_missing panics unless this thread can have its loan back. */
@@ -83,24 +86,29 @@ static ALWAYS_INLINE uintptr_t arch_percpu_offset(void)
 }
 
 /*
- * Restartable sequences.  Which CPU this thread holds is read inside the sequence: a loan may end at
- * any instruction.
+ * Restartable sequences.  What this thread's CPU is, is read inside the sequence, by one load: a
+ * loan may end at any instruction.  Without a CPU the sum is negative.
+ *
+ * No operand has an index, and what is committed is computed apart: cores that foresee which store a
+ * load will meet, and then forward it in no time, do so for a register and a displacement only.
  */
 #define ARCH_PROBES    1 /* arch/probe.h */
 #define ARCH_SEQUENCES "arch/sequence_x86.h"
-#define SEQUENCE_HERE                              \
-    "movq (%[cpu]), %[here]\n\t"                   \
-    "testq %[here], %[here]\n\t"                   \
-    "jz %l[miss]\n\t"                              \
-    "movq %c[percpu_offset](%[here]), %[here]\n\t" \
-    "addq %[percpu], %[here]\n\t"
-#define SEQUENCE_AT(offset)     offset "(%[here])"
-#define SEQUENCE_AT_INDEX       "(%[here],%[index],8)"
-#define SEQUENCE_CLOSED(offset) SEQUENCE_STRING(offset) "(%[closed],%[top])"
-#define SEQUENCE_INPUT(percpu_)                         \
-    [cpu] "r"(&hosted_this.cpu), [percpu] "r"(percpu_), \
-        [percpu_offset] "i"(__builtin_offsetof(struct hosted_cpu, percpu_offset))
-#define SEQUENCE_MAGAZINE_INPUT(tops) SEQUENCE_INPUT(tops), [closed] "r"(&seq_closed)
+#define SEQUENCE_HERE                                          \
+    "leaq %[percpu], %[here]\n\t"                              \
+    "addq %%fs:hosted_this@tpoff+%c[percpu_here], %[here]\n\t" \
+    "js %l[miss]\n\t"
+#define SEQUENCE_AT(offset) offset "(%[here])"
+#define SEQUENCE_TOP_HERE   "leaq (%[here],%[index],8), %[here]\n\t"
+#define SEQUENCE_TOP        "(%[here])"
+#define SEQUENCE_TOP_ADD(n) "leaq " n "(%[top]), %[top]\n\tmovq %[top], " SEQUENCE_TOP
+#define SEQUENCE_WORD_HERE        \
+    "leaq %[closed], %[word]\n\t" \
+    "addq %[top], %[word]\n\t"
+#define SEQUENCE_WORD(offset) SEQUENCE_STRING(offset) "(%[word])"
+#define SEQUENCE_INPUT(percpu_) \
+    [percpu] "m"(*(percpu_)), [percpu_here] "i"(__builtin_offsetof(struct hosted_thread, percpu))
+#define SEQUENCE_MAGAZINE_INPUT(tops) SEQUENCE_INPUT(tops), [closed] "m"(seq_closed)
 
 static ALWAYS_INLINE unsigned long arch_irq_save(void)
 {

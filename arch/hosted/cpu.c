@@ -20,7 +20,8 @@
 #include <sched.h>
 #include <unistd.h>
 
-__thread struct hosted_thread hosted_this __attribute__((tls_model("initial-exec")));
+__thread struct hosted_thread hosted_this
+    __attribute__((tls_model("local-exec"))) = {.percpu = HOSTED_NO_CPU};
 struct hosted_cpu hosted_cpus[ARCH_CPU_MAX];
 unsigned hosted_cpu_count;
 pthread_mutex_t hosted_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -42,6 +43,7 @@ void hosted_cpu_bind(struct hosted_cpu *cpu, unsigned long irq_depth)
     hosted_this.irq = binding << HOSTED_IRQ_DEPTH_BITS | irq_depth;
     atomic_store_explicit(&cpu->owner_tid, gettid(), memory_order_seq_cst);
     hosted_this.cpu = cpu;
+    hosted_this.percpu = cpu->percpu_offset;
     atomic_signal_fence(memory_order_seq_cst);
     if (irq_depth == 0 && atomic_load_explicit(&cpu->pending, memory_order_seq_cst) != 0)
         hosted_irq_take();
@@ -52,6 +54,7 @@ void hosted_cpu_unbind(void)
 {
     struct hosted_cpu *cpu = hosted_this.cpu;
 
+    hosted_this.percpu = HOSTED_NO_CPU;
     hosted_this.cpu = NULL;
     atomic_signal_fence(memory_order_seq_cst);
     hosted_this.irq = 0;

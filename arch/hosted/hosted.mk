@@ -15,8 +15,9 @@ HOSTED_SOURCES := $(wildcard arch/hosted/*.c kernel/*.c mm/*.c mm/*/*.c) \
                   $(filter-out kernel/base/string.c,$(wildcard kernel/base/*.c))
 HOSTED_TEST_SOURCES := $(filter-out %_kernel.c,$(TEST_SOURCES)) $(wildcard tests/hosted/*.c)
 
-HOSTED_CFLAGS := -std=gnu11 -O2 -g -fPIE -fno-omit-frame-pointer -fno-strict-aliasing -pthread \
-                 -I. $(WARNINGS)
+HOSTED_CFLAGS := -std=gnu11 -O2 -g -fPIE -fno-omit-frame-pointer -momit-leaf-frame-pointer \
+                 -fno-stack-protector -fcf-protection=none -fno-strict-aliasing -pthread -I. \
+                 $(WARNINGS)
 HOSTED_RENAME := .data=spandrel_data .data.rel=spandrel_data .data.rel.local=spandrel_data \
                  .bss=spandrel_bss
 

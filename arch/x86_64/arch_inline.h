@@ -26,8 +26,11 @@ extern struct cpu_identity cpu_identity;
 #define ARCH_SEQUENCES                "arch/sequence_x86.h"
 #define SEQUENCE_HERE                 ""
 #define SEQUENCE_AT(offset)           "%%gs:%c[percpu]+" offset
-#define SEQUENCE_AT_INDEX             "%%gs:%c[percpu](,%[index],8)"
-#define SEQUENCE_CLOSED(offset)       "%c[closed]+" SEQUENCE_STRING(offset) "(%[top])"
+#define SEQUENCE_TOP_HERE             ""
+#define SEQUENCE_TOP                  "%%gs:%c[percpu](,%[index],8)"
+#define SEQUENCE_TOP_ADD(n)           "addq $" n ", " SEQUENCE_TOP
+#define SEQUENCE_WORD_HERE            ""
+#define SEQUENCE_WORD(offset)         "%c[closed]+" SEQUENCE_STRING(offset) "(%[top])"
 #define SEQUENCE_INPUT(percpu_)       [percpu] "i"(percpu_)
 #define SEQUENCE_MAGAZINE_INPUT(tops) SEQUENCE_INPUT(tops), [closed] "i"(&seq_closed)
 
