@@ -98,9 +98,11 @@ static void irq_run_others(void)
         if (cpu != self)
             bits = atomic_exchange_explicit(&cpu->pending, 0, memory_order_seq_cst);
         hosted_this.cpu = cpu;
+        hosted_this.percpu = cpu->percpu_offset;
         irq_run(bits);
     }
     hosted_this.cpu = self;
+    hosted_this.percpu = self->percpu_offset;
 }
 
 /* Interrupts on: run all that is pending for this thread's CPU, if it (still) holds one. */
