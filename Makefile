@@ -18,7 +18,7 @@ export CPUS MEM
 
 # ---- Set-up: before anything is built, install what the goals need ----
 
-SETUP_GOALS := $(filter run test bench hosted debug gdb lint fuzz mutants,$(MAKECMDGOALS))
+SETUP_GOALS := $(filter run test stress bench hosted debug gdb lint fuzz mutants,$(MAKECMDGOALS))
 ifneq ($(SETUP_GOALS),)
 ifeq ($(findstring n,$(firstword -$(MAKEFLAGS))),)
 $(shell SAN=$(SAN) HOSTED=$(HOSTED) tests/setup.sh $(SETUP_GOALS))
@@ -141,6 +141,10 @@ endif
 test: $(TEST_PARTS)
 	@tests/run.sh
 
+.PHONY: stress
+stress: build/hosted/tests build/hosted-address/tests build/hosted-thread/tests $(DEBUG) $(INITRD)
+	@SUITES=stress tests/run.sh
+
 .PHONY: lint
 lint: $(LINT_PARTS)
 	@tests/lint/lint.sh
@@ -172,6 +176,7 @@ define HELP
 make run      boot in QEMU with OVMF on this terminal, replay a recorded trace, end in the monitor
               CPUS=2 MEM=512M CMDLINE='key=value ...' TRACE=path
 make test     all tests; the last line is "N passed, N failed"
+make stress   the slab allocator's soak on all kinds of machine, about an hour; SEED=N
 make bench    Go benchmark lines: BENCH=GLOB; ICOUNT=1 counts instructions, on one CPU if CPUS=
               does not say otherwise; HOSTED=1 runs natively, then
               Debian's mimalloc, tcmalloc and jemalloc in turn with kmalloc (Native*)

@@ -66,6 +66,8 @@ static const struct setting cmdline_table[] = {
     {"slab_random", SETTING_FLAG, &settings.slab_random, 0, 1, "0 or 1"},
     {"failnth", SETTING_NUMBER, &settings.failnth, 0, UINT32_MAX, "0 (off) to 4294967295"},
     {"seed", SETTING_NUMBER64, &settings.seed, 1, UINT64_MAX, "1 to 18446744073709551615"},
+    {"soak", SETTING_NUMBER64, &settings.soak, 0, UINT64_MAX,
+     "0 (a short one) to 18446744073709551615 operations"},
     {"paranoia", SETTING_FLAG, &settings.paranoia, 0, 1, "0 or 1"},
     {"gogc", SETTING_GOGC, &settings.gogc, 1, UINT32_MAX, "1 to 4294967295 percent, or off"},
     {"memlimit", SETTING_SIZE, &settings.memlimit_bytes, MIB, 64 * TIB,

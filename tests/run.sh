@@ -1,10 +1,13 @@
 #!/bin/sh
 # run.sh -- run every suite that suites.sh lists, as many at once as there are CPUs; one line per
 # suite, failures in full, at the end "N passed, N failed" and a status that is 0 only without any.
-# Each suite's whole output stays in build/tests/NAME.log.
+# Each suite's whole output stays in build/tests/NAME.log.  SUITES=LIST in the environment: those
+# that LIST.sh lists, to build/LIST/.
 
 cd "$(dirname "$0")/.." || exit 1
-out=build/tests
+list=${SUITES:-suites}
+out=build/$list
+[ "$list" != suites ] || out=build/tests
 
 seconds_since() {
     echo $(($(date +%s%N) / 100000000 - $1)) | sed 's/.$/.&/; s/^\./0./'
@@ -35,7 +38,7 @@ fi
 rm -rf "$out"
 mkdir -p "$out"
 start=$(($(date +%s%N) / 100000000))
-tests/suites.sh >"$out/suites"
+"tests/$list.sh" >"$out/suites"
 xargs -d '\n' -P "$(nproc)" -I '{}' "$0" --suite '{}' <"$out/suites"
 
 echo "$(wc -l <"$out/suites") suites in $(seconds_since "$start") s"

@@ -39,7 +39,7 @@ check() {
             continue
         fi
         lines=$(code "$start" "$address")
-        ! printf '%s\n' "$lines" | grep -E 'call|ret|push|pop|\(%rsp|\(%rbp' || return 1
+        ! printf '%s\n' "$lines" | grep -E '[[:space:]](call|ret|push|pop)|\(%rsp|\(%rbp' || return 1
         printf '%s\n' "$lines" | tail -n 1 |
             grep -qE '[[:space:]](mov +%[a-z0-9]+|(add|sub)q +\$0x[0-9a-f]+),%gs:-?0x[0-9a-f]+' ||
             { printf '%s\n' "$lines" "does not end with a store"; return 1; }

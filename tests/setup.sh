@@ -71,6 +71,7 @@ for goal; do
     case $goal in
     run) need_qemu; need_uefi ;;
     test) need_qemu; need_uefi; need_clang; need_format; need gdb gdb ;;
+    stress) need_qemu; need_clang ;;
     bench) if [ -n "${HOSTED:-}" ]; then need xz-utils xz; want_allocators; else need_qemu; fi ;;
     debug) need_qemu ;;
     gdb) need gdb gdb ;;

@@ -36,6 +36,11 @@ echo "hosted-address-leaks-guarded 300 build/hosted-address/tests cpus=4 guard_r
 echo "hosted-address-guarded 300 build/hosted-address/tests cpus=2 guard_rate=1 guard_kmalloc*"
 echo "hosted-thread-guarded 300 build/hosted-thread/tests cpus=8 guard_rate=100 slab_smp*"
 echo "hosted-guarded 300 build/hosted/tests cpus=8 guard_rate=1000 slab_smp*"
+# The soak: each run of all tests has a little of it; here with more guarded objects.
+for machine in "hosted-thread 8" "hosted 4"; do
+    variant=${machine% *} cpus=${machine#* }
+    echo "$variant-$cpus-cpus-soak 120 build/$variant/tests cpus=$cpus guard_rate=500 slab_soak"
+done
 echo "replay-debugged 300 tests/replay/debugged.sh"
 echo "hosted-reserves-capped 60 build/hosted/tests ram=64M reserve=1G dmareserve=16M page_reserve*"
 echo "qemu-make-run 300 tests/qemu/make_run.sh"
@@ -53,7 +58,9 @@ echo "qemu-numa 300 tests/qemu/numa.sh"
 echo "qemu-scale 300 tests/qemu/scale.sh"
 for target in tests/fuzz/fuzz_*.c; do
     name=$(basename "$target" .c)
-    echo "$name 120 tests/fuzz/run.sh build/fuzz/${name#fuzz_} -runs=200000"
+    options=-runs=200000
+    [ "$name" != fuzz_slab ] || options=-runs=5000 # each is hundreds of operations
+    echo "$name 120 tests/fuzz/run.sh build/fuzz/${name#fuzz_} $options"
 done
 echo "lift 120 tests/lift/run.sh"
 echo "sequences 120 tests/sequences.sh"

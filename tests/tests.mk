@@ -22,7 +22,13 @@ FUZZ_PARTS := $(BOOT_PURE_SRCS) $(ARCH_PURE_SRCS) tests/replay/trace.c mm/page/r
 FUZZ_CFLAGS := -std=gnu11 -O2 -g -I. $(WARNINGS) -fno-omit-frame-pointer -fno-strict-aliasing \
                -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
 
-$(FUZZERS): build/fuzz/%: build/fuzz/tests/fuzz/fuzz_%.c.o build/fuzz/parts.a
+# That of the slab allocator has a whole machine.
+build/fuzz/slab: build/fuzz/tests/fuzz/fuzz_slab.c.o build/hosted-fuzz/libspandrel.a
+	$(call say,LD)
+	@$(CLANG) $(FUZZ_CFLAGS) -pthread -o $@ $^
+
+$(filter-out build/fuzz/slab,$(FUZZERS)): build/fuzz/%: build/fuzz/tests/fuzz/fuzz_%.c.o \
+  build/fuzz/parts.a
 	$(call say,LD)
 	@$(CLANG) $(FUZZ_CFLAGS) -o $@ $^
 

@@ -3,6 +3,7 @@
 #   build/hosted/libspandrel.a            optimised
 #   build/hosted-SAN/libspandrel.a        SAN address (with undefined), thread or undefined, by
 #                                         clang; CONFIG_DEBUG=1: DCHECKs, lock ranks
+#   build/hosted-fuzz/libspandrel.a       as that for address, for libFuzzer to watch
 #   .../tests                             the test program on it: tests/hosted/main.c
 #   .../lifecycle                         an outsider's program on it: start, stop, start again
 #
@@ -54,6 +55,8 @@ HOSTED_SAN_thread    := -fsanitize=thread -DCONFIG_SEQUENCES=0
 $(eval $(call hosted_variant,build/hosted,$(CC),))
 $(foreach san,address undefined thread,$(eval $(call hosted_variant,build/hosted-$(san),$(CLANG),\
     $(HOSTED_SAN_$(san)) -fno-sanitize-recover=all -DCONFIG_DEBUG=1)))
+$(eval $(call hosted_variant,build/hosted-fuzz,$(CLANG),\
+    -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -DCONFIG_DEBUG=1))
 
 ifneq ($(filter-out address undefined thread,$(SAN)),)
 $(error SAN=$(SAN): accepted: address, undefined or thread)

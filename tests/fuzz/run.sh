@@ -7,6 +7,9 @@ cd "$(dirname "$0")/../.." || exit 1
 fuzzer=$1
 shift
 options="$*"
+case $fuzzer in
+*/slab) options="-len_control=0 -max_len=600 $options" ;; # sequences: long ones from the start
+esac
 
 finds_nothing() {
     # shellcheck disable=SC2086 -- options are words
