@@ -200,7 +200,9 @@ TEST(kmem_cache, works_without_magazines)
     static struct hog hog;
     struct slab_class_stats row;
 
-    REQUIRE(t, cache != NULL);
+    void *held = kmalloc(40); /* so that there are descriptors of spans */
+
+    REQUIRE(t, cache != NULL && held != NULL);
     mm_drain();
 
     void *granule = page_alloc_aligned(GRANULE_PAGES, GRANULE_PAGES, 0, 0);
@@ -213,8 +215,10 @@ TEST(kmem_cache, works_without_magazines)
 
     while (got < OBJECTS && (objects[got] = kmem_cache_alloc(cache)) != NULL)
         got++;
+    EXPECT(t, got > 0);
     kfree_bulk(got, objects);
     hog_give(&hog);
+    kfree(held);
     EXPECT(t, slab_class_stats(slab_class_count() - 1, &row));
     EXPECT(t, row.live == 0 && row.taken >= got);
     kmem_cache_destroy(cache);

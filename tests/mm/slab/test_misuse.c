@@ -292,6 +292,14 @@ static void sized_twice(void *unused)
     kfree_sized(p, 64);
 }
 
+static void bulk_twice(void *unused)
+{
+    (void)unused;
+    void *p = kmalloc(64), *twice[] = {p, p};
+
+    kfree_bulk(2, twice);
+}
+
 static void size_of_freed(void *unused)
 {
     (void)unused;
@@ -313,6 +321,7 @@ static void realloc_of_freed(void *unused)
 TEST(slab_misuse, use_of_freed)
 {
     EXPECT_PANIC(t, sized_twice, NULL, "kfree_sized: double free of 0x");
+    EXPECT_PANIC(t, bulk_twice, NULL, "kfree_bulk: double free of 0x");
     EXPECT_PANIC(t, size_of_freed, NULL, " is free");
     EXPECT_PANIC(t, realloc_of_freed, NULL, "krealloc: 0x");
 }

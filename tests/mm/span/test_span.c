@@ -201,9 +201,12 @@ TEST(span, slots_go_out_once)
 
         REQUIRE(t, span != NULL);
         count = span_slot_count(span);
-        for (unsigned n = 1; taken < count; n++)
-            taken +=
-                span_take_slots(span, (unsigned)(test_random(&state) % count), n, slots + taken);
+        for (unsigned n = 1; taken < count; n++) {
+            unsigned from = (unsigned)(test_random(&state) % count);
+
+            REQUIRE(t, span_take_slots(span, from, n, slots + taken) == MIN(n, count - taken));
+            taken += MIN(n, count - taken);
+        }
         EXPECT(t, taken == count && span->free_count == 0);
         EXPECT(t, span_take_slots(span, 0, 1, slots + count) == 0);
         for (unsigned i = 0; i < count; i++) {
