@@ -349,6 +349,7 @@ static void expect_prefill(struct test *t, struct kmem_cache *cache)
     kmem_prefill_release(prefill);
     kmem_prefill_release(NULL);
     EXPECT(t, kmem_cache_prefill(cache, SIZE_MAX) == NULL);
+    EXPECT(t, kmem_cache_prefill(cache, SIZE_MAX / sizeof(void *) + 2) == NULL);
     EXPECT(t, kmem_cache_prefill(cache, SIZE_MAX / sizeof(void *)) == NULL);
 }
 
