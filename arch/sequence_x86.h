@@ -181,14 +181,17 @@ static ALWAYS_INLINE bool arch_magazine_pop(uintptr_t *tops, uintptr_t index, vo
     uintptr_t here, top, word;
     void *slot;
 
+    /* clang-format off */
     __asm__ volatile goto(
         SEQUENCE(SEQUENCE_TOP_HERE
-                 "movq " SEQUENCE_TOP ", %[top]\n\t" SEQUENCE_WORD_HERE "movq " SEQUENCE_WORD(
-                     SEQ_CLOSED_TOP) ", %[slot]\n\t"
-                                     "leaq %c[secret](%[slot],%[slot]), %[word]\n\t"
-                                     "cmpq %[word], (%[slot])\n\t"
-                                     "jne %l[miss]\n\t",
+                 "movq " SEQUENCE_TOP ", %[top]\n\t"
+                 SEQUENCE_WORD_HERE
+                 "movq " SEQUENCE_WORD(SEQ_CLOSED_TOP) ", %[slot]\n\t"
+                 "leaq %c[secret](%[slot],%[slot]), %[word]\n\t" /* its token */
+                 "cmpq %[word], (%[slot])\n\t"
+                 "jne %l[miss]\n\t",
                  SEQUENCE_TOP_ADD("-8"))
+        /* clang-format on */
         : [here] "=&r"(here), [top] "=&r"(top), [slot] "=&a"(slot), [word] "=&r"(word)
         : [index] "r"(index), [secret] "i"(SEQ_TOKEN), SEQUENCE_MAGAZINE_INPUT(tops)
         : "cc", "memory"
@@ -207,13 +210,17 @@ static ALWAYS_INLINE bool arch_magazine_push(uintptr_t *tops, uintptr_t index, v
 {
     uintptr_t here, top, word;
 
+    /* clang-format off */
     __asm__ volatile goto(
-        SEQUENCE(SEQUENCE_TOP_HERE "movq " SEQUENCE_TOP ", %[top]\n\t"
-                                   "testb %b[top], %b[top]\n\t"
-                                   "jz %l[miss]\n\t"
-                                   "movq %[token], (%[slot])\n\t" SEQUENCE_WORD_HERE
-                                   "movq %[slot], " SEQUENCE_WORD(SEQ_CLOSED_ABOVE) "\n\t",
+        SEQUENCE(SEQUENCE_TOP_HERE
+                 "movq " SEQUENCE_TOP ", %[top]\n\t"
+                 "testb %b[top], %b[top]\n\t"
+                 "jz %l[miss]\n\t"
+                 "movq %[token], (%[slot])\n\t"
+                 SEQUENCE_WORD_HERE
+                 "movq %[slot], " SEQUENCE_WORD(SEQ_CLOSED_ABOVE) "\n\t",
                  SEQUENCE_TOP_ADD("8"))
+        /* clang-format on */
         : [here] "=&r"(here), [top] "=&r"(top), [word] "=&r"(word)
         : [index] "r"(index), [slot] "r"(slot), [token] "r"(token), SEQUENCE_MAGAZINE_INPUT(tops)
         : "cc", "memory"
