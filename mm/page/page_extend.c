@@ -6,12 +6,13 @@
  * one before is set (page_heap.h: joined).  Both happen with the heap's lock held, so nobody can
  * meet the two as two.
  *
- * Pages in a window, pending frees and kept chunks are not looked at: they are not free in the
- * heap's tables, and then the run is not extended.
+ * Frees that are pending are collected first.  Pages in a window and kept chunks are not looked at:
+ * they are not free in the heap's tables, and then the run is not extended.
  */
 #include "mm/page/debug.h"
 #include "mm/page/nodes.h"
 #include "mm/page/page.h"
+#include "mm/page/pending.h"
 #include "mm/page/reserve.h"
 
 /* Whether [page, end) is free in the heap's tables. */
@@ -42,6 +43,10 @@ bool page_extend(void *addr, size_t pages, size_t more)
         return false;
 
     unsigned long irq_state = page_heap_lock(heap);
+
+    if (!extend_is_free(heap, page, end))
+        page_pending_collect_locked(heap);
+
     bool is_done = page_reserve_is_ordinary(heap, page, end) && extend_is_free(heap, page, end) &&
                    page_reserve_has_room(heap, more);
 

@@ -81,14 +81,21 @@ void *kcalloc(size_t n, size_t bytes)
     return __builtin_mul_overflow(n, bytes, &total) ? NULL : kzalloc_for(total, SLAB_CALLER);
 }
 
-/* The whole slot is asked for: who gets its place otherwise (sample.c) then aligns it as slots are. */
-static PORT_RESTARTABLE void *kmalloc_aligned_class(unsigned class, uintptr_t caller)
+/* A whole slot is asked for: if it is sampled (sample.c) it is then aligned as slots are. */
+static NOINLINE void *kmalloc_aligned_slow(struct central *central, size_t bytes, uintptr_t caller)
+{
+    if (central->debug_flags == 0)
+        bytes = central->object_bytes;
+    return slab_alloc_slow(central, bytes, caller);
+}
+
+static PORT_RESTARTABLE void *kmalloc_aligned_class(unsigned class, size_t bytes, uintptr_t caller)
 {
     void *slot;
 
     if (LIKELY(port_magazine_pop(slab_cpu, class, &slot)))
         return slot;
-    return slab_alloc_slow(&slab_centrals[class], size_class_layout[class].slot_bytes, caller);
+    return kmalloc_aligned_slow(&slab_centrals[class], bytes, caller);
 }
 
 /* Slots are as aligned as their size is, up to a page. */
@@ -99,7 +106,7 @@ void *kmalloc_aligned(size_t bytes, size_t align)
     if (bytes <= KMALLOC_SMALL_MAX && align <= PAGE_BYTES) {
         for (unsigned class = size_class_of(bytes); class < SIZE_CLASS_COUNT; class ++) {
             if (IS_ALIGNED(size_class_layout[class].slot_bytes, align))
-                return kmalloc_aligned_class(class, SLAB_CALLER);
+                return kmalloc_aligned_class(class, bytes, SLAB_CALLER);
         }
     }
     return slab_large_alloc(bytes, MAX(align / PAGE_BYTES, 1ul), 0, SLAB_CALLER);

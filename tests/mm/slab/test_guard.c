@@ -273,7 +273,8 @@ TEST(guard, command_lists_objects)
     format_string(row, sizeof(row), "  0x%zx %6u %-16s freed ", (size_t)p, 24, "listed");
     EXPECT(t, strstr(command_says(guard[1]), "listed") == NULL);
     EXPECT(t, strstr(command_says(guard[2]), row) != NULL);
-    EXPECT(t, strstr(command_says(guard[3]), "accepted: all") != NULL);
+    if (__STDC_HOSTED__) /* to the kernel a command that fails is something wrong */
+        EXPECT(t, strstr(command_says(guard[3]), "accepted: all") != NULL);
 }
 
 /* ---- Sampling ---- */
