@@ -125,7 +125,8 @@ TEST(slab_large, grows_where_it_is)
 
     for (unsigned turn = 0; turn < 1500 && t->failures == 0; turn++)
         grown += object_turn(t, &objects[test_random(&state) % OBJECTS], &state);
-    EXPECT(t, grown > 0 || page_debug_is_on());
+    /* Above 4 GiB memory below is kept for devices, and what lies there does not grow. */
+    EXPECT(t, grown > 0 || page_debug_is_on() || page_stats().ram_pages > 4 * GIB / PAGE_BYTES);
     for (unsigned i = 0; i < OBJECTS; i++)
         bytes += ksize(objects[i].addr);
     EXPECT(t, slab_large_stats().live_bytes == before + bytes);
