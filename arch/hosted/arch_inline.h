@@ -12,6 +12,7 @@
 #pragma once
 
 #include <stdatomic.h>
+#include "arch/registers_x86.h"
 #include "kernel/base/base.h"
 
 enum hosted_cpu_state {
@@ -160,20 +161,4 @@ uint64_t arch_ticks(void); /* nanoseconds of the monotonic clock */
 static ALWAYS_INLINE uintptr_t arch_direct_base(void)
 {
     return hosted_ram_base;
-}
-
-/* Registers that a call leaves as they are. */
-#define ARCH_REGISTERS 6
-
-static ALWAYS_INLINE void arch_registers_save(uintptr_t to[ARCH_REGISTERS])
-{
-    __asm__ volatile("movq %%rbx, 0(%0)\n\t"
-                     "movq %%rbp, 8(%0)\n\t"
-                     "movq %%r12, 16(%0)\n\t"
-                     "movq %%r13, 24(%0)\n\t"
-                     "movq %%r14, 32(%0)\n\t"
-                     "movq %%r15, 40(%0)"
-                     :
-                     : "r"(to)
-                     : "memory");
 }

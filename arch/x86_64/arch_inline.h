@@ -9,6 +9,7 @@
 #pragma once
 
 #include "boot/boot_info.h"
+#include "arch/registers_x86.h"
 #include "kernel/base/base.h"
 
 /* A percpu variable: which CPU this is.  CPU 0's is all zero, which is right. */
@@ -98,20 +99,4 @@ static ALWAYS_INLINE uint64_t arch_ticks(void)
 static ALWAYS_INLINE uintptr_t arch_direct_base(void)
 {
     return BOOT_DIRECT_BASE;
-}
-
-/* Registers that a call leaves as they are. */
-#define ARCH_REGISTERS 6
-
-static ALWAYS_INLINE void arch_registers_save(uintptr_t to[ARCH_REGISTERS])
-{
-    __asm__ volatile("movq %%rbx, 0(%0)\n\t"
-                     "movq %%rbp, 8(%0)\n\t"
-                     "movq %%r12, 16(%0)\n\t"
-                     "movq %%r13, 24(%0)\n\t"
-                     "movq %%r14, 32(%0)\n\t"
-                     "movq %%r15, 40(%0)"
-                     :
-                     : "r"(to)
-                     : "memory");
 }

@@ -56,7 +56,6 @@ static void cache_list_add(struct kmem_cache *cache)
     while (*link != NULL)
         link = &(*link)->next;
     *link = cache;
-    slab_caches.count++;
     port_unlock(&slab_caches.lock, irq);
 }
 
@@ -68,7 +67,6 @@ static void cache_list_remove(struct kmem_cache *cache)
     while (*link != cache)
         link = &(*link)->next;
     *link = cache->next;
-    slab_caches.count--;
     port_unlock(&slab_caches.lock, irq);
 }
 

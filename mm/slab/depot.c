@@ -17,12 +17,6 @@ static size_t depot_bytes_of(const struct central *central, magazine_t magazine)
            sizeof(struct seq_magazine);
 }
 
-/* The one below in a depot: its first word is never a slot's. */
-static magazine_t depot_next(magazine_t magazine)
-{
-    return (magazine_t)magazine_block(magazine)->words[0];
-}
-
 magazine_t central_take_full(struct central *central, unsigned shard_number)
 {
     struct central_shard *shard = &central->shards[shard_number];

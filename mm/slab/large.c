@@ -131,11 +131,6 @@ bool slab_large_resize(struct span *span, size_t bytes)
     return true;
 }
 
-bool slab_large_is_live(const struct span *span)
-{
-    return span_large_is_out(span);
-}
-
 bool slab_large_is_kept(void)
 {
     return port_this_cpu(large_cpu)->kept_bytes != 0;

@@ -116,6 +116,12 @@ static inline void **magazine_slots(magazine_t magazine)
                      word * sizeof(void *)); /* of none, too */
 }
 
+/* The one below in a depot: its first word is never a slot's. */
+static inline magazine_t depot_next(magazine_t magazine)
+{
+    return (magazine_t)magazine_block(magazine)->words[0];
+}
+
 /* Of a loaded magazine, whose top is not 0. */
 static inline struct seq_magazine *magazine_of_top(uintptr_t top)
 {

@@ -6,6 +6,7 @@
 #include "mm/slab/debug.h"
 #include "mm/slab/guard.h"
 #include "mm/slab/slab_impl.h"
+#include "mm/span/large.h"
 
 /* The panic's first line: the caller's name, then these around the address. */
 static const struct {
@@ -100,7 +101,7 @@ void slab_report_address(const void *addr)
             report_slot(span, addr);
         else if (span->span_class == SPAN_CLASS_LARGE)
             port_print("  large object, %s; address is byte %zu of it\n",
-                       slab_large_is_live(span) ? "in use" : "free, kept by a CPU",
+                       span_large_is_out(span) ? "in use" : "free, kept by a CPU",
                        (size_t)((uintptr_t)addr - span->base));
     } else if (span_last_slot(addr, &span_class)) {
         port_print("slab: %p: no span; last in the span of %s, which is free\n", addr,
@@ -129,7 +130,7 @@ struct span *slab_live_span(const char *caller, const void *object, enum slab_mi
     if (span->span_class == SPAN_CLASS_LARGE) {
         if ((uintptr_t)object != span->base)
             slab_misuse(caller, object, SLAB_NOT_START);
-        if (!slab_large_is_live(span))
+        if (!span_large_is_out(span))
             slab_misuse(caller, object, if_freed);
         return span;
     }

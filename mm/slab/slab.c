@@ -169,8 +169,8 @@ static void *slab_take_direct(struct central *central)
     for (unsigned i = 0; i < CENTRAL_SHARDS && slot == NULL; i++) {
         unsigned shard = (own + i) % CENTRAL_SHARDS;
 
-        if (central_has_slots(central, shard) && central_take(central, shard, 1, &slot) == 0)
-            slot = NULL;
+        if (central_has_slots(central, shard))
+            (void)central_take(central, shard, 1, &slot);
     }
     if (slot == NULL)
         return NULL;
@@ -286,10 +286,9 @@ void slab_each_central(void (*fn)(struct central *))
 
     unsigned long irq = port_lock(&slab_caches.lock);
 
-    for (struct kmem_cache *cache = slab_caches.first; cache != NULL; cache = cache->next) {
-        if (cache->central == &cache->own)
-            fn(cache->central);
-    }
+    for (struct kmem_cache *cache = slab_own_from(slab_caches.first); cache != NULL;
+         cache = slab_own_from(cache->next))
+        fn(cache->central);
     port_unlock(&slab_caches.lock, irq);
 }
 
@@ -350,10 +349,9 @@ static void slab_trim_cache_depots(size_t magazines)
 {
     unsigned long irq = port_lock(&slab_caches.lock);
 
-    for (struct kmem_cache *cache = slab_caches.first; cache != NULL; cache = cache->next) {
-        if (cache->central == &cache->own)
-            magazines -= central_trim_depot(cache->central, magazines);
-    }
+    for (struct kmem_cache *cache = slab_own_from(slab_caches.first); cache != NULL;
+         cache = slab_own_from(cache->next))
+        magazines -= central_trim_depot(cache->central, magazines);
     port_unlock(&slab_caches.lock, irq);
 }
 
@@ -398,9 +396,11 @@ static void slab_drain_if_resting(void)
 {
     unsigned long irq = port_irq_save();
     const struct slab_cpu *cpu = port_this_cpu(slab_cpu);
-    struct slab_rest *rest = port_this_cpu(slab_rest), now = {slab_sum_of_tops(cpu), port_ticks()};
+    bool has_any = cpu->capacity_bytes != 0 || slab_large_is_kept();
+    struct slab_rest *rest = port_this_cpu(slab_rest);
+    struct slab_rest now = {has_any ? slab_sum_of_tops(cpu) : 0, port_ticks()};
 
-    if ((cpu->capacity_bytes == 0 && !slab_large_is_kept()) || now.sum != rest->sum) {
+    if (!has_any || now.sum != rest->sum) {
         *rest = now;
     } else if (now.since - rest->since > port_ticks_per_second() / SLAB_IDLES_PER_SECOND) {
         port_stat_inc(slab, idle_drains);
@@ -422,10 +422,9 @@ static void slab_age_next(void)
 
     unsigned long irq = port_lock(&slab_caches.lock);
 
-    for (struct kmem_cache *cache = slab_caches.first; cache != NULL; cache = cache->next) {
-        if (cache->central == &cache->own)
-            central_age(cache->central, 1);
-    }
+    for (struct kmem_cache *cache = slab_own_from(slab_caches.first); cache != NULL;
+         cache = slab_own_from(cache->next))
+        central_age(cache->central, 1);
     port_unlock(&slab_caches.lock, irq);
 }
 

@@ -27,10 +27,18 @@ extern struct slab_limits slab_limits;
 struct slab_cache_list {
     port_lock_t lock;
     struct kmem_cache *first; /* [L] */
-    size_t count;             /* [L] */
 };
 
 extern struct slab_cache_list slab_caches;
+
+/* The first cache from there on that has spans of its own; NULL: none.  The list's lock is held. */
+static inline struct kmem_cache *slab_own_from(struct kmem_cache *cache)
+{
+    while (cache != NULL && cache->central != &cache->own)
+        cache = cache->next;
+    return cache;
+}
+
 extern struct central slab_centrals[SIZE_CLASS_COUNT]; /* [0] is not used */
 
 /* By index in a CPU's magazines; NULL: not in use.  [A] acquire / release */
@@ -71,7 +79,7 @@ void slab_reclaim(void);
 /* Call fn(central) for every class and cache.  irq; fn must not take SLAB_CACHES. */
 void slab_each_central(void (*fn)(struct central *));
 
-/* A number below n, by the seed; 0 where slab_random=0.  The shard's lock is held. */
+/* A number below n, by the seed; 0 where slab_random=0.  Interrupts off. */
 unsigned slab_random(unsigned n);
 void slab_shuffle(unsigned n, void **slots); /* likewise */
 
@@ -128,7 +136,6 @@ void slab_large_drain(void);                      /* this CPU's; irq */
 
 /* More granules for an object, where it is; false: it does not grow, or not there.  irq */
 bool slab_large_resize(struct span *span, size_t bytes);
-bool slab_large_is_live(const struct span *span); /* not freed and kept by a CPU */
 
 struct slab_large_stats {
     size_t live;       /* objects */

@@ -34,7 +34,7 @@ static void own_depots(const struct central *central, own_fn *fn, void *arg)
     for (unsigned shard = 0; shard < CENTRAL_SHARDS; shard++) {
         magazine_t full = central->shards[shard].full;
 
-        for (; full != 0; full = (magazine_t)magazine_block(full)->words[0])
+        for (; full != 0; full = depot_next(full))
             own_block(magazine_block(full), fn, arg);
     }
 }

@@ -44,8 +44,9 @@ size_t slab_class_count(void)
     size_t caches = 0;
     unsigned long irq = port_lock(&slab_caches.lock);
 
-    for (struct kmem_cache *cache = slab_caches.first; cache != NULL; cache = cache->next)
-        caches += cache->central == &cache->own;
+    for (struct kmem_cache *cache = slab_own_from(slab_caches.first); cache != NULL;
+         cache = slab_own_from(cache->next))
+        caches++;
     port_unlock(&slab_caches.lock, irq);
     return SIZE_CLASS_COUNT - 1 + caches;
 }
@@ -62,8 +63,9 @@ bool slab_class_stats(size_t row, struct slab_class_stats *out)
 
     unsigned long irq = port_lock(&slab_caches.lock);
 
-    for (struct kmem_cache *cache = slab_caches.first; cache != NULL; cache = cache->next) {
-        if (cache->central != &cache->own || row-- > 0)
+    for (struct kmem_cache *cache = slab_own_from(slab_caches.first); cache != NULL;
+         cache = slab_own_from(cache->next)) {
+        if (row-- > 0)
             continue;
         *out = stats_of_central(cache->central);
         is_found = true;
