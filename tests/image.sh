@@ -7,8 +7,8 @@
 cd "$(dirname "$0")/.." || exit 1
 . tests/ktap.sh
 images="build/kernel/kernel.elf build/debug/kernel.elf"
-tables_limit=$((200 * 1024)) # bytes
-lines_least=20000            # bytes; a quarter of what there are
+tables_most=50 # percent of the code that they tell of
+lines_least=10 # likewise; a third of what there are
 
 # bytes_between SYMBOL SYMBOL
 bytes_between() {
@@ -21,8 +21,10 @@ tables() {
     for image in $images; do
         all=$(($(bytes_between __names_start __names_end)))
         lines=$(($(bytes_between __line_rows __names_end)))
-        echo "$image: tables of $all bytes, $lines of them lines"
-        [ "$all" -le "$tables_limit" ] && [ "$lines" -ge "$lines_least" ] || return
+        code=$((0x$(objdump -h "$image" | awk '$2 == ".text" { print $3 }')))
+        echo "$image: for $code bytes of code tables of $all bytes, $lines of them lines"
+        [ "$all" -le $((code * tables_most / 100)) ] &&
+            [ "$lines" -ge $((code * lines_least / 100)) ] || return
     done
 }
 
