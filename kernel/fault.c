@@ -3,34 +3,16 @@
  * disturbed by what other CPUs acquire.
  */
 #include "kernel/fault.h"
-#include "kernel/percpu.h"
-
-struct fault_arm {
-    unsigned left;  /* [P] acquisitions up to and with the one that fails; 0: not armed */
-    bool has_fired; /* [P] since armed */
-};
 
 extern fault_fn *const __start_fault_table[] __attribute__((weak));
 extern fault_fn *const __stop_fault_table[] __attribute__((weak));
 
-static PERCPU(struct fault_arm, fault_arm);
+PERCPU(struct fault_arm, fault_arm);
 
-static COLD bool fault_count_slow(struct fault_arm *arm)
+bool fault_count(struct fault_arm *arm)
 {
     arm->has_fired = --arm->left == 0;
     return arm->has_fired;
-}
-
-bool fault_should_fail(void)
-{
-    struct fault_arm *arm = this_cpu(fault_arm);
-
-    return UNLIKELY(arm->left != 0) && fault_count_slow(arm);
-}
-
-bool fault_is_armed(void)
-{
-    return UNLIKELY(this_cpu(fault_arm)->left != 0);
 }
 
 void fault_fail_nth(unsigned nth)

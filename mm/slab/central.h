@@ -54,6 +54,7 @@ struct central_shard {
     size_t full_count;                 /* [L] magazines in it; racy readers */
     size_t full_slots;                 /* [L] slots in these */
     size_t full_low;                   /* [L] lowest full_count since central_age */
+    size_t full_told;                  /* [L] bytes that central_depot_bytes has of these */
 } __attribute__((aligned(PORT_LINE_BYTES)));
 
 struct central {
@@ -74,7 +75,10 @@ struct central {
     struct central_shard shards[CENTRAL_SHARDS];
 };
 
-extern _Atomic size_t central_depot_bytes; /* [A] what all depots hold, bytes of slots; relaxed */
+/* What all depots hold, with the magazines themselves; wrong by DEPOT_UNTOLD a shard at most. */
+extern _Atomic size_t central_depot_bytes; /* [A] relaxed */
+
+#define DEPOT_UNTOLD 4096u /* bytes */
 
 /* The rest of `central` is zero.  index: in a CPU's magazines, 0: none. */
 void central_init(struct central *central, const char *name, unsigned span_class, unsigned index,

@@ -10,11 +10,20 @@ _Atomic size_t central_depot_bytes;
 
 PORT_STAT(slab, depot_refused);
 
-/* What a magazine in a depot keeps from others: its slots, and itself. */
-static size_t depot_bytes_of(const struct central *central, magazine_t magazine)
+/*
+ * All CPUs write the sum of all depots.  So a shard tells what it holds when that has changed by
+ * much, or to nothing.  The lock is held.
+ */
+static void depot_tell(const struct central *central, struct central_shard *shard)
 {
-    return magazine_count(magazine) * central->owner.layout.slot_bytes +
-           sizeof(struct seq_magazine);
+    size_t holds = shard->full_slots * central->owner.layout.slot_bytes +
+                   shard->full_count * sizeof(struct seq_magazine);
+
+    if (LIKELY(holds - shard->full_told + DEPOT_UNTOLD <= 2 * DEPOT_UNTOLD) && holds != 0)
+        return;
+    atomic_fetch_add_explicit(&central_depot_bytes, holds - shard->full_told,
+                              memory_order_relaxed);
+    shard->full_told = holds;
 }
 
 magazine_t central_take_full(struct central *central, unsigned shard_number)
@@ -28,22 +37,18 @@ magazine_t central_take_full(struct central *central, unsigned shard_number)
         shard->full_count--;
         shard->full_slots -= magazine_count(magazine);
         shard->full_low = MIN(shard->full_low, shard->full_count);
+        depot_tell(central, shard);
     }
     port_unlock(&shard->lock, irq);
-    if (magazine != 0)
-        atomic_fetch_sub_explicit(&central_depot_bytes, depot_bytes_of(central, magazine),
-                                  memory_order_relaxed);
     return magazine;
 }
 
 bool central_give_full(struct central *central, unsigned shard_number, magazine_t magazine)
 {
     struct central_shard *shard = &central->shards[shard_number];
-    size_t bytes = depot_bytes_of(central, magazine);
-    size_t before = atomic_fetch_add_explicit(&central_depot_bytes, bytes, memory_order_relaxed);
 
-    if (before + bytes > atomic_load_explicit(&slab_limits.depot_bytes, memory_order_relaxed)) {
-        atomic_fetch_sub_explicit(&central_depot_bytes, bytes, memory_order_relaxed);
+    if (atomic_load_explicit(&central_depot_bytes, memory_order_relaxed) >=
+        atomic_load_explicit(&slab_limits.depot_bytes, memory_order_relaxed)) {
         port_stat_inc(slab, depot_refused);
         return false;
     }
@@ -54,6 +59,7 @@ bool central_give_full(struct central *central, unsigned shard_number, magazine_
     shard->full = magazine;
     shard->full_count++;
     shard->full_slots += magazine_count(magazine);
+    depot_tell(central, shard);
     port_unlock(&shard->lock, irq);
     return true;
 }

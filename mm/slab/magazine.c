@@ -12,6 +12,11 @@
 #define MAGAZINE_CPU_FLOOR  (32ul * 1024) /* but so much for each */
 #define MAGAZINE_HAND_STEP  2u            /* magazines that one visit looks at for capacity */
 
+#define EMPTY_HEAP_SHARE 8u  /* of the heap, one part: what all CPUs' empty magazines may take */
+#define EMPTY_FLOOR      8u  /* but so many for each */
+#define EMPTY_MOVED      4u  /* between a CPU and the pool at once */
+#define EMPTY_VISITS     16u /* of depots, after which the bound is computed anew */
+
 PORT_STAT(slab, refills);
 PORT_STAT(slab, flushes);
 PORT_STAT(slab, capacity_moved);
@@ -23,20 +28,63 @@ static struct pool magazine_pool = POOL_INIT(MAGAZINES, sizeof(struct seq_magazi
 
 /* ---- Empty ones ---- */
 
+static void magazine_push_empty(struct slab_cpu *cpu, struct seq_magazine *block)
+{
+    block->words[0] = cpu->empty;
+    cpu->empty = block;
+    cpu->empty_count++;
+}
+
+/* NULL: there is none. */
+static struct seq_magazine *magazine_pop_empty(struct slab_cpu *cpu)
+{
+    struct seq_magazine *block = cpu->empty;
+
+    if (block != NULL) {
+        cpu->empty = block->words[0];
+        cpu->empty_count--;
+    }
+    return block;
+}
+
 static struct seq_magazine *magazine_alloc(struct slab_cpu *cpu)
 {
-    if (cpu->empty_count == 0)
-        cpu->empty_count = pool_take_many(&magazine_pool, SLAB_EMPTIES / 2, cpu->empties);
-    return cpu->empty_count > 0 ? cpu->empties[--cpu->empty_count] : NULL;
+    if (UNLIKELY(cpu->empty == NULL)) {
+        void *blocks[EMPTY_MOVED];
+        unsigned n = pool_take_many(&magazine_pool, EMPTY_MOVED, blocks);
+
+        while (n > 0)
+            magazine_push_empty(cpu, blocks[--n]);
+    }
+    return magazine_pop_empty(cpu);
+}
+
+/* All but `keep` to the pool. */
+static void magazine_return_empties(struct slab_cpu *cpu, unsigned keep)
+{
+    while (cpu->empty_count > keep) {
+        void *blocks[EMPTY_MOVED];
+        unsigned n = 0;
+
+        while (n < EMPTY_MOVED && cpu->empty_count > keep)
+            blocks[n++] = magazine_pop_empty(cpu);
+        pool_give_many(&magazine_pool, n, blocks);
+    }
 }
 
 static void magazine_keep(struct slab_cpu *cpu, struct seq_magazine *block)
 {
-    if (cpu->empty_count == SLAB_EMPTIES) {
-        cpu->empty_count /= 2;
-        pool_give_many(&magazine_pool, SLAB_EMPTIES / 2, &cpu->empties[SLAB_EMPTIES / 2]);
-    }
-    cpu->empties[cpu->empty_count++] = block;
+    magazine_push_empty(cpu, block);
+    if (UNLIKELY(cpu->empty_count > cpu->empty_max))
+        magazine_return_empties(cpu, cpu->empty_max - MIN(cpu->empty_max, EMPTY_MOVED));
+}
+
+/* A CPU in a phase of allocation empties magazines that it will fill again when it frees. */
+static unsigned magazine_empty_max(void)
+{
+    size_t share = span_bytes_now() / (EMPTY_HEAP_SHARE * port_cpu_count());
+
+    return MAX((unsigned)(share / sizeof(struct seq_magazine)), EMPTY_FLOOR);
 }
 
 void magazine_free(struct seq_magazine *block)
@@ -47,10 +95,8 @@ void magazine_free(struct seq_magazine *block)
 void magazine_drain_empties(void)
 {
     unsigned long irq = port_irq_save();
-    struct slab_cpu *cpu = port_this_cpu(slab_cpu);
 
-    pool_give_many(&magazine_pool, cpu->empty_count, cpu->empties);
-    cpu->empty_count = 0;
+    magazine_return_empties(port_this_cpu(slab_cpu), 0);
     port_irq_restore(irq);
 }
 
@@ -111,7 +157,8 @@ static void magazine_visit(struct slab_cpu *cpu, const struct central *central)
     unsigned index = central->owner.index;
     unsigned was = cpu->capacity[index];
 
-    cpu->visits++;
+    if (cpu->visits++ % EMPTY_VISITS == 0)
+        cpu->empty_max = magazine_empty_max();
     cpu->missed[index] = true;
     if (LIKELY(was == central->magazine_max))
         return;

@@ -52,7 +52,6 @@
 #include "mm/span/span.h"
 
 #define SLAB_INDEX_MAX 512u /* classes and caches that can have magazines; 0: none */
-#define SLAB_EMPTIES   8u   /* empty magazines that a CPU keeps for its next need */
 #define MAGAZINE_SLOTS SEQ_MAGAZINE_SLOTS
 
 /*
@@ -73,7 +72,8 @@ struct slab_cpu {
     size_t capacity_bytes;       /* [P] what two magazines of each may hold */
     size_t visits;               /* [P] of the depot, so far */
     unsigned empty_count;        /* [P] */
-    void *empties[SLAB_EMPTIES]; /* [P] struct seq_magazine */
+    unsigned empty_max;          /* [P] of them, or so */
+    struct seq_magazine *empty;  /* [P] linked by their first words */
 };
 
 extern PORT_PERCPU(struct slab_cpu, slab_cpu);

@@ -14,7 +14,8 @@
  * there are never more slots than their magazines hold, for however long it goes on.
  *
  * What is cached strands nothing:
- *   - before the heap grows by a span, depots are brought down to a share of it (slab_grow);
+ *   - before the heap grows beyond what it has been of late, depots are brought down to a share of
+ *     it (slab_grow);
  *   - idle CPUs give back what they have not used for a while (slab_idle);
  *   - under pressure everything that is cached is given back before a request fails.
  *
@@ -141,13 +142,23 @@ void slab_shuffle(unsigned n, void **slots)
 
 /* ---- Slots out ---- */
 
-/* Make a span; not before depots are a small part of the heap. */
+static _Atomic size_t slab_most; /* [A] relaxed: bytes of spans, the most since an idle CPU looked */
+
+/* The heap is as large as it has been of late: it shall not grow for what stands in depots. */
+static void slab_trim_before_growth(size_t bytes)
+{
+    if (atomic_load_explicit(&central_depot_bytes, memory_order_relaxed) > bytes / SLAB_GROW_SHARE)
+        slab_trim_depots(SLAB_GROW_TRIM);
+    atomic_store_explicit(&slab_most, bytes, memory_order_relaxed);
+}
+
+/* Make a span. */
 static bool slab_grow(struct central *central)
 {
-    size_t depots = atomic_load_explicit(&central_depot_bytes, memory_order_relaxed);
+    size_t bytes = span_bytes_now();
 
-    if (UNLIKELY(depots > span_bytes_now() / SLAB_GROW_SHARE))
-        slab_trim_depots(SLAB_GROW_TRIM);
+    if (bytes >= atomic_load_explicit(&slab_most, memory_order_relaxed))
+        slab_trim_before_growth(bytes);
     return central_grow(central, central_shard_here(central));
 }
 
@@ -419,6 +430,7 @@ static void slab_age_next(void)
         central_age(&slab_centrals[class], SLAB_AGE_TRIM);
         return;
     }
+    atomic_store_explicit(&slab_most, 0, memory_order_relaxed);
 
     unsigned long irq = port_lock(&slab_caches.lock);
 

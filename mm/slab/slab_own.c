@@ -25,8 +25,8 @@ static void own_magazines(const struct slab_cpu *cpu, own_fn *fn, void *arg)
             own_block(magazine_of_top(cpu->tops[index]), fn, arg);
         own_block(magazine_block(cpu->spares[index]), fn, arg);
     }
-    for (unsigned i = 0; i < cpu->empty_count; i++)
-        own_block(cpu->empties[i], fn, arg);
+    for (const struct seq_magazine *empty = cpu->empty; empty != NULL; empty = empty->words[0])
+        own_block(empty, fn, arg);
 }
 
 static void own_depots(const struct central *central, own_fn *fn, void *arg)
