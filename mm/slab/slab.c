@@ -142,7 +142,7 @@ void slab_shuffle(unsigned n, void **slots)
 
 /* ---- Slots out ---- */
 
-static _Atomic size_t slab_most; /* [A] relaxed: bytes of spans, the most since an idle CPU looked */
+static _Atomic size_t slab_most; /* [A] relaxed: bytes of spans, the most since a drain or a while */
 
 /* The heap is as large as it has been of late: it shall not grow for what stands in depots. */
 static void slab_trim_before_growth(size_t bytes)
@@ -323,6 +323,7 @@ void slab_drain_this_cpu(void *unused)
 
 static void slab_drain_shared(void)
 {
+    atomic_store_explicit(&slab_most, 0, memory_order_relaxed);
     slab_each_central(slab_drain_depot);
     magazine_pool_drain();
     span_drain();

@@ -395,3 +395,34 @@ TEST(slab, depots_come_down_before_the_heap_grows)
     mm_drain();
     mm_check();
 }
+
+/* A heap that has been larger of late grows without asking: below that, slots would only move. */
+TEST(slab, depots_stay_below_the_high_water_mark)
+{
+    if (!slots_are_plain(t))
+        return;
+
+    static void *small[8192], *large[512];
+    struct central *central = &slab_centrals[size_class_of(1024)];
+
+    mm_drain();
+    REQUIRE(t, kmalloc_bulk(1024, ARRAY_COUNT(large), large) == ARRAY_COUNT(large));
+    REQUIRE(t, kmalloc_bulk(64, ARRAY_COUNT(small), small) == ARRAY_COUNT(small));
+
+    size_t most = span_stats().span_bytes;
+
+    kfree_bulk(ARRAY_COUNT(large), large);
+    (void)central_trim_depot(central, SIZE_MAX);
+    central_trim(central);
+    kfree_bulk(ARRAY_COUNT(small), small);
+
+    size_t held = slab_stats().depot_bytes;
+
+    EXPECT(t, held > 400 * KIB && span_stats().span_bytes < most - 300 * KIB);
+    REQUIRE(t, kmalloc_bulk(1024, ARRAY_COUNT(large) / 2, large) == ARRAY_COUNT(large) / 2);
+    EXPECT(t, span_stats().span_bytes < most && slab_stats().depot_bytes == held);
+    kfree_bulk(ARRAY_COUNT(large) / 2, large);
+    memset(small, 0, sizeof(small)); /* else they refer to other tests' objects */
+    memset(large, 0, sizeof(large));
+    mm_drain();
+}
