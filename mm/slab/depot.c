@@ -21,8 +21,7 @@ static void depot_tell(const struct central *central, struct central_shard *shar
 
     if (LIKELY(holds - shard->full_told + DEPOT_UNTOLD <= 2 * DEPOT_UNTOLD) && holds != 0)
         return;
-    atomic_fetch_add_explicit(&central_depot_bytes, holds - shard->full_told,
-                              memory_order_relaxed);
+    atomic_fetch_add_explicit(&central_depot_bytes, holds - shard->full_told, memory_order_relaxed);
     shard->full_told = holds;
 }
 

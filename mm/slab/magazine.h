@@ -69,11 +69,11 @@ struct slab_cpu {
     unsigned hand;                     /* [P] where the search for capacity goes on */
     unsigned gate;    /* [P] index that shall have no magazine until its next allocation; 0: none */
     unsigned samples; /* [P] of guard sampling that were due */
-    size_t capacity_bytes;       /* [P] what two magazines of each may hold */
-    size_t visits;               /* [P] of the depot, so far */
-    unsigned empty_count;        /* [P] */
-    unsigned empty_max;          /* [P] of them, or so */
-    struct seq_magazine *empty;  /* [P] linked by their first words */
+    size_t capacity_bytes;      /* [P] what two magazines of each may hold */
+    size_t visits;              /* [P] of the depot, so far */
+    unsigned empty_count;       /* [P] */
+    unsigned empty_max;         /* [P] of them, or so */
+    struct seq_magazine *empty; /* [P] linked by their first words */
 };
 
 extern PORT_PERCPU(struct slab_cpu, slab_cpu);

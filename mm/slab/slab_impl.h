@@ -21,6 +21,9 @@ struct slab_limits {
 };
 extern struct slab_limits slab_limits;
 
+/* Bytes of spans, the most since a drain, or since about a second of some CPU's idle time. */
+extern _Atomic size_t slab_most; /* [A] relaxed */
+
 /* A key that no span has. */
 #define CACHE_NO_KEY (0xffffull * SPAN_KEY_UNIT)
 

@@ -3,11 +3,14 @@
  *
  *     Pair        an object is taken and given back at once: hot, the same slot each time
  *     ConstPair   the same with a size that the compiler knows
- *     Batch       BATCH_OBJECTS in a row, then all freed: newest first, oldest first, at random
+ *     Batch       BATCH_OBJECTS in a row, then all freed: newest first, oldest first, at random, or
+ *                 at random by another CPU
  *     CachePair   a pair from a kmem_cache
  *     Churn       4096 slots; each step replaces a random one by a random size
  */
 #include <stdatomic.h>
+#include "arch/arch.h"
+#include "kernel/cpus.h"
 #include "mm/page/page.h"
 #include "mm/slab/slab.h"
 #include "tests/bench/bench.h"
@@ -73,7 +76,7 @@ BENCH(KmallocConstPair, .name = "KmallocConstPair/size=", BENCH_ARGS(bench_const
 #define BATCH_OBJECTS 10000u
 #define BATCH_PAGES   (ALIGN_UP(BATCH_OBJECTS * sizeof(void *), PAGE_BYTES) / PAGE_BYTES)
 
-enum batch_part { BATCH_ALLOC, BATCH_FREE };
+enum batch_part { BATCH_ALLOC, BATCH_FREE, BATCH_FREE_REMOTE };
 
 typedef void batch_order(void **objects);
 
@@ -134,6 +137,22 @@ static NOINLINE void batch_empty_free(void **objects)
     }
 }
 
+struct batch_job {
+    struct bench *bench;
+    void **objects;
+};
+
+static void batch_free_on_other(void *arg)
+{
+    const struct batch_job *job = arg;
+
+    if (arch_cpu_id() == 0)
+        return;
+    bench_start(job->bench);
+    batch_free(job->objects);
+    bench_stop(job->bench);
+}
+
 /* All batches of a sample; the clock runs in `part` only. */
 static void batch_run(struct bench *bench, enum batch_part part, batch_order *order)
 {
@@ -151,11 +170,15 @@ static void batch_run(struct bench *bench, enum batch_part part, batch_order *or
             bench_stop(bench);
 
         order(objects);
-        if (part == BATCH_FREE)
-            bench_start(bench);
-        batch_free(objects);
-        if (part == BATCH_FREE)
-            bench_stop(bench);
+        if (part == BATCH_FREE_REMOTE) {
+            cpu_run_all(2, batch_free_on_other, &(struct batch_job){bench, objects});
+        } else {
+            if (part == BATCH_FREE)
+                bench_start(bench);
+            batch_free(objects);
+            if (part == BATCH_FREE)
+                bench_stop(bench);
+        }
         if (!has_all)
             bench->skip = bench_no_memory;
     }
@@ -213,6 +236,15 @@ static void empty_batch_free(struct bench *bench)
 BATCH_BENCH(lifo);
 BATCH_BENCH(fifo);
 BATCH_BENCH(random);
+
+static void batch_free_remote(struct bench *bench)
+{
+    batch_run(bench, BATCH_FREE_REMOTE, batch_random);
+}
+
+BENCH(KmallocBatchFree_remote, .name = "KmallocBatchFree/size=", .suffix = "/free=remote",
+      BENCH_ARGS(bench_batch_sizes), .batch = BATCH_OBJECTS, .cpus = 2, .loop = batch_free_remote,
+      .empty = empty_batch_free);
 
 /* ---- Caches ---- */
 
