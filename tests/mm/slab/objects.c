@@ -59,6 +59,17 @@ bool slots_are_exact(struct test *t)
     return false;
 }
 
+void *object_in_slot(struct kmem_cache *cache)
+{
+    void *object = kmem_cache_alloc(cache);
+
+    while (object != NULL && span_of(object) == NULL) {
+        kmem_cache_free(cache, object);
+        object = kmem_cache_alloc(cache);
+    }
+    return object;
+}
+
 struct slab_class_stats class_row(const char *name)
 {
     struct slab_class_stats row;

@@ -17,6 +17,9 @@ bool slots_are_cached(struct test *t);
 /* The same where guard sampling is on at all: it takes slots out of their order, and magazines away. */
 bool slots_are_exact(struct test *t);
 
+/* An object of a cache in a slot, not in the guard pool, where sampling puts some; or NULL. */
+void *object_in_slot(struct kmem_cache *cache);
+
 /* The row of a class or cache; all zero, name NULL: there is none. */
 struct slab_class_stats class_row(const char *name);
 

@@ -36,7 +36,7 @@ TEST(kmem_cache, more_than_there_are_numbers)
     for (unsigned i = 0; i < SLAB_INDEX_MAX; i++) {
         REQUIRE(t, (caches[i] = kmem_cache_create("many", 64, 0, NULL, 0)) != NULL);
         EXPECT(t, (caches[i]->index != 0) == (i < SLAB_INDEX_MAX - SIZE_CLASS_COUNT));
-        REQUIRE(t, (objects[i % OBJECTS] = kmem_cache_alloc(caches[i])) != NULL);
+        REQUIRE(t, (objects[i % OBJECTS] = object_in_slot(caches[i])) != NULL);
         EXPECT(t, span_of(objects[i % OBJECTS])->owner == &caches[i]->central->owner);
         kmem_cache_free(caches[i], objects[i % OBJECTS]);
     }
@@ -44,7 +44,7 @@ TEST(kmem_cache, more_than_there_are_numbers)
     struct kmem_cache *last = caches[SLAB_INDEX_MAX - 1];
 
     for (unsigned i = 0; i < OBJECTS; i++) {
-        REQUIRE(t, (objects[i] = kmem_cache_alloc(last)) != NULL);
+        REQUIRE(t, (objects[i] = object_in_slot(last)) != NULL);
         EXPECT(t, span_of(objects[i])->owner == &last->central->owner);
         if (i % 2 == 0)
             EXPECT(t, !slab_has_token(objects[i]));

@@ -10,6 +10,7 @@
 #include "mm/port.h"
 #include "mm/slab/debug.h"
 #include "tests/mm/slab/lost.h"
+#include "tests/mm/slab/objects.h"
 
 /* ---- Another CPU holds ---- */
 
@@ -148,24 +149,12 @@ TEST(leaks, what_is_below_a_stack_pointer_holds_nothing)
 
 /* ---- Free slots ---- */
 
-/* An object of the cache, in a slot: not in the guard pool, whose objects are never found. */
-static void *alloc_in_slot(void)
-{
-    void *object = kmem_cache_alloc(lost_cache);
-
-    while (object != NULL && span_of(object) == NULL) {
-        kmem_cache_free(lost_cache, object);
-        object = kmem_cache_alloc(lost_cache);
-    }
-    return object;
-}
-
 static NOINLINE void free_and_alloc_again(struct test *t, unsigned count)
 {
     for (unsigned i = 0; i < count; i++)
         kmem_cache_free(lost_cache, reveal(lost[i]));
     for (unsigned i = count; i-- > 0;) {
-        void *object = alloc_in_slot();
+        void *object = object_in_slot(lost_cache);
 
         REQUIRE(t, object != NULL);
         memset(object, 0, ksize(object));
