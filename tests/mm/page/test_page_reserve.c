@@ -2,10 +2,13 @@
 #include "kernel/base/string.h"
 #include "kernel/cmdline.h"
 #include "kernel/fault.h"
+#include "mm/page/debug.h"
 #include "mm/page/nodes.h"
 #include "mm/page/page.h"
 #include "mm/page/reserve.h"
+#include "mm/page/zero.h"
 #include "tests/kernel/capture.h"
+#include "tests/mm/page/zero_pages.h"
 #include "tests/test.h"
 
 /* Runs in a chain through their first words. */
@@ -119,6 +122,43 @@ TEST(page_reserve, serves_when_the_rest_is_full)
     EXPECT(t, page_free_count() == all - pages);
     EXPECT(t, chain_free(ordinary) == pages);
     EXPECT(t, page_free_count() == all);
+    page_check();
+}
+
+/* That a page is known to be zero gives who asks for PAGE_ZERO no claim to it. */
+TEST(page_reserve, zero_pages_are_not_for_all)
+{
+    void *zero = page_alloc(1, PAGE_ZERO);
+    struct page_heap *heap = zero_heap_of(zero);
+    size_t number = zero_number_of(zero), pages;
+
+    if (page_debug_is_on() || !zero_is_near(zero) || heap->reserve.pages == 0 ||
+        number < heap->reserve.device_end) {
+        test_skip(t, "no reserve, or no zero pages");
+        page_free(zero, 1);
+        return;
+    }
+
+    struct chain *ordinary = take_all(0, 0, &pages);
+    void *reserved = page_alloc(1, PAGE_RESERVE); /* and that one is the reserve's in its place */
+
+    EXPECT(t, reserved != NULL);
+    page_free(zero, 1);
+    page_drain_all();
+
+    unsigned long irq_state = page_heap_lock(heap);
+
+    page_zero_note(heap, number, 1);
+    page_heap_unlock(heap, irq_state);
+    EXPECT(t, page_alloc(1, PAGE_ZERO) == NULL);
+
+    uint64_t known = zero_count_of("zero_known");
+
+    zero = page_alloc(1, PAGE_ZERO | PAGE_RESERVE);
+    EXPECT(t, zero != NULL && zero_count_of("zero_known") == known + 1);
+    page_free(zero, 1);
+    page_free(reserved, 1);
+    chain_free(ordinary);
     page_check();
 }
 
