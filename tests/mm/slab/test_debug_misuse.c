@@ -9,7 +9,8 @@
 #include "tests/kernel/capture.h"
 #include "tests/mm/slab/debug_case.h"
 
-#define BYTES 50u /* of the objects that are misused */
+#define BYTES     50u  /* of the objects that are misused */
+#define SLOTS_MAX 256u /* of a span of theirs, and more */
 
 static struct kmem_cache *cache;
 static uint8_t *object;   /* of it, or of kmalloc(BYTES) if cache is NULL */
@@ -373,6 +374,20 @@ static const char *print_record(const void *p)
     return capture_end();
 }
 
+/* The object, freed, is handed out again: those that come before it, of the same span, go back. */
+static bool object_comes_again(void)
+{
+    void *others[SLOTS_MAX], *p = NULL;
+    size_t count = 0;
+
+    while (p != object && count < SLOTS_MAX && (p = alloc_here()) != NULL)
+        if (p != object)
+            others[count++] = p;
+    while (count > 0)
+        free_here(others[--count]);
+    return p == object;
+}
+
 /* Backtraces start at who called, not inside the slab allocator. */
 TEST(slab_debug_misuse, traces_start_at_the_caller)
 {
@@ -389,8 +404,9 @@ TEST(slab_debug_misuse, traces_start_at_the_caller)
     said = print_record(object);
     EXPECT(t, strstr(first_frame(said, "allocated on CPU "), " alloc_here+0x") != NULL);
     EXPECT(t, strstr(first_frame(said, "freed on CPU "), " free_here+0x") != NULL);
-    object = alloc_here();
+    REQUIRE(t, object_comes_again());
     said = print_record(object);
+    EXPECT(t, strstr(first_frame(said, "allocated on CPU "), " alloc_here+0x") != NULL);
     EXPECT(t, strstr(said, "freed on CPU ") == NULL);
     free_here(other);
     end();
