@@ -158,7 +158,7 @@ TEST(slab_central, shards_double_up_to_all)
 /* With all shards in use: slots of another are found before a span is made, and go back to it. */
 TEST(slab_central, other_shards_are_searched)
 {
-    if (!slots_are_plain(t))
+    if (!slots_are_exact(t))
         return;
 
     struct kmem_cache *cache = kmem_cache_create("shards", 256, 0, NULL, 0);

@@ -34,7 +34,7 @@ static void turn_over(struct test *t, size_t bytes, size_t n)
 
 TEST(slab_magazine, capacity_begins_small_and_doubles)
 {
-    if (!slots_are_plain(t))
+    if (!slots_are_exact(t))
         return;
 
     const struct central *central = central_for(128);
