@@ -151,6 +151,29 @@ static bool magazine_take_capacity(struct slab_cpu *cpu, unsigned except)
     return false;
 }
 
+/* Of magazines that rest, until this class's may hold `now` slots; false: that is over the budget. */
+static bool magazine_find_capacity(struct slab_cpu *cpu, const struct central *central,
+                                   unsigned now)
+{
+    unsigned index = central->owner.index;
+    size_t more = magazine_pair_bytes(central, now - cpu->capacity[index]);
+    size_t budget = magazine_budget();
+
+    while (cpu->capacity_bytes + more > budget) {
+        if (!magazine_take_capacity(cpu, index))
+            return false;
+    }
+    return true;
+}
+
+static void magazine_set_capacity(struct slab_cpu *cpu, const struct central *central, unsigned now)
+{
+    unsigned index = central->owner.index;
+
+    cpu->capacity_bytes += magazine_pair_bytes(central, now - cpu->capacity[index]);
+    cpu->capacity[index] = (uint8_t)now;
+}
+
 /* A visit to central: let the next magazine hold more, if the budget allows. */
 static void magazine_visit(struct slab_cpu *cpu, const struct central *central)
 {
@@ -164,15 +187,18 @@ static void magazine_visit(struct slab_cpu *cpu, const struct central *central)
         return;
 
     unsigned now = was == 0 ? central->magazine_min : MIN(2 * was, central->magazine_max);
-    size_t more = magazine_pair_bytes(central, now) - magazine_pair_bytes(central, was);
-    size_t budget = magazine_budget();
 
-    while (more > 0 && cpu->capacity_bytes + more > budget && magazine_take_capacity(cpu, index))
-        continue;
-    if (was != 0 && cpu->capacity_bytes + more > budget)
+    if (magazine_find_capacity(cpu, central, now) || was == 0)
+        magazine_set_capacity(cpu, central, now);
+}
+
+/* A CPU whose magazines hold more has filled this one: it counts as it is, whatever the budget. */
+static void magazine_claim(struct slab_cpu *cpu, const struct central *central, unsigned count)
+{
+    if (LIKELY(count <= cpu->capacity[central->owner.index]))
         return;
-    cpu->capacity[index] = (uint8_t)now;
-    cpu->capacity_bytes += more;
+    (void)magazine_find_capacity(cpu, central, count);
+    magazine_set_capacity(cpu, central, count);
 }
 
 /* ---- Exchange ---- */
@@ -243,10 +269,9 @@ bool magazine_refill(struct central *central)
         magazine_install(cpu, index, spare);
         return true;
     }
-    magazine_visit(cpu, central);
-    port_stat_inc(slab, refills);
 
     unsigned own = central_shard_here(central);
+    bool has_visited = false;
 
     for (unsigned i = 0; i < CENTRAL_SHARDS; i++) {
         unsigned shard = (own + i) % CENTRAL_SHARDS;
@@ -254,8 +279,14 @@ bool magazine_refill(struct central *central)
 
         if (!central_has_slots(central, shard))
             continue;
+        if (!has_visited) { /* who finds nothing comes again with a new span */
+            magazine_visit(cpu, central);
+            port_stat_inc(slab, refills);
+            has_visited = true;
+        }
         full = central_take_full(central, shard);
         if (full != 0) {
+            magazine_claim(cpu, central, magazine_count(full));
             magazine_install(cpu, index, full);
             return true;
         }

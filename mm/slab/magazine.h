@@ -42,7 +42,9 @@
  *
  * Capacity.  A CPU's magazines of a class begin small.  Each visit to the depot doubles their
  * capacity, up to the class's (some 32 KiB), as long as all that this CPU's magazines may hold
- * stays in a budget; then a class that has not missed of late is drained and begins anew.
+ * stays in a budget; then a class that has not missed of late is drained and begins anew.  A full
+ * magazine from the depot may hold more than that, if a CPU with a larger one has filled it: then the
+ * class's capacity is as much from there on, and counted, though the budget may be exceeded by it.
  *
  * Source: Bonwick, Adams, "Magazines and Vmem", USENIX 2001.
  */
@@ -69,7 +71,7 @@ struct slab_cpu {
     unsigned hand;                     /* [P] where the search for capacity goes on */
     unsigned gate;    /* [P] index that shall have no magazine until its next allocation; 0: none */
     unsigned samples; /* [P] of guard sampling that were due */
-    size_t capacity_bytes;      /* [P] what two magazines of each may hold */
+    size_t capacity_bytes;      /* [P] what two magazines of each may hold; they hold no more */
     size_t visits;              /* [P] of the depot, so far */
     unsigned empty_count;       /* [P] */
     unsigned empty_max;         /* [P] of them, or so */

@@ -111,7 +111,10 @@ struct slab_stats slab_stats(void)
 
 /* ---- Checks ---- */
 
-/* What stands in magazines is slots of this central, with tokens, not free in their spans. */
+/*
+ * What stands in magazines is slots of this central, with tokens, not free in their spans; and a CPU
+ * has no larger magazines than it counts.
+ */
 static void check_central(struct central *central)
 {
     unsigned index = central->owner.index;
@@ -122,6 +125,8 @@ static void check_central(struct central *central)
         unsigned loaded = magazine_loaded(here->tops[index]);
         magazine_t spare = here->spares[index];
 
+        CHECK(here->tops[index] == 0 || here->room[index] <= here->capacity[index]);
+        CHECK(magazine_count(spare) <= here->capacity[index]);
         central_check_slots(central, loaded, seq_top_word(here->tops[index]) + 1 - loaded);
         central_check_slots(central, magazine_count(spare), magazine_slots(spare));
     }
