@@ -148,7 +148,7 @@ static ALWAYS_INLINE bool arch_irq_enabled(void)
 void arch_irq_enable(void);
 void arch_irq_disable(void);
 
-/* CPUs may be more than cores: every 16th turn lets another thread run. */
+/* CPUs may be more than cores: every few turns another thread may run (hosted_relax_slow). */
 static ALWAYS_INLINE void arch_relax(void)
 {
     if (++hosted_this.relaxes % 16 == 0)

@@ -26,6 +26,8 @@
 #define TICKER_HZ_MIN 10u /* it looks for input even if no CPU has ticks */
 #define TICKER_HZ_MAX 1000u
 #define CHILD_SKEW_NS 100000000u /* see hosted_relax_slow */
+#define RELAX_NAP     64u        /* calls of arch_relax, of which one sleeps */
+#define RELAX_NAP_NS  1000       /* Linux adds its timer slack, 50 us */
 
 static struct sigaction irq_before, nmi_before; /* what was there before hosted_start */
 static uint64_t child_skew_ns;                  /* [forked child] ahead of the clock */
@@ -237,12 +239,24 @@ void arch_irq_enable(void)
         hosted_irq_take();
 }
 
-/* A forked child has nobody to wait for: only time can end its wait, so let that pass. */
+/*
+ * Whom this thread waits for may have no core.  With interrupts off it waits for a lock: that is held
+ * for a moment, and a thread that slept when its turn comes would hold up all behind it.  Else for
+ * another CPU's work: one that sleeps gives it the core, and has its turn when it wakes; one that
+ * yields again and again pays with all of its share (Linux since 6.6), and then each step that two CPUs
+ * take together waits for the turns of whatever else runs.
+ *
+ * A forked child has nobody to wait for: only time can end its wait, so let that pass.
+ */
 void hosted_relax_slow(void)
 {
+    static const struct timespec nap = {.tv_nsec = RELAX_NAP_NS};
     struct hosted_cpu *cpu = hosted_this.cpu;
 
-    sched_yield();
+    if ((hosted_this.irq & HOSTED_IRQ_DEPTH_MASK) != 0)
+        sched_yield();
+    else if (hosted_this.relaxes % RELAX_NAP == 0)
+        (void)clock_nanosleep(CLOCK_MONOTONIC, 0, &nap, NULL); /* errno stays */
     if (hosted_is_forked)
         child_skew_ns += CHILD_SKEW_NS;
     if (cpu != NULL && (hosted_this.irq & HOSTED_IRQ_DEPTH_MASK) == 0 &&
