@@ -322,6 +322,7 @@ void kmem_cache_destroy(struct kmem_cache *cache)
 
         if (live != 0)
             slab_misuse_destroy(cache->central, live);
+        guard_forget(&cache->own);
         if (cache->own.owner.index != 0)
             atomic_store_explicit(&slab_by_index[cache->own.owner.index], NULL,
                                   memory_order_release);

@@ -72,7 +72,7 @@ static ALWAYS_INLINE bool guard_sample(unsigned allocations)
 
 /*
  * guard_alloc -- take an object from the pool.
- *   cache_name  kept by reference: for reports
+ *   cache_name  kept by reference, until guard_forget: for reports
  *   owner       what guard_free compares and guard_owner returns, the object's central; may be NULL
  *   bytes       1 .. PAGE_BYTES, exactly what the user may touch
  *   align       a power of two up to PAGE_BYTES
@@ -150,6 +150,7 @@ void guard_each_page(void (*fn)(uintptr_t start, uintptr_t end, void *arg), void
 
 /* Objects in use of an owner, for who is to be destroyed: how many.  irq; takes GUARD */
 size_t guard_live_count(const void *owner);
+void guard_forget(const void *owner); /* it goes, and its name: records name neither any more */
 void guard_live_print(const void *owner); /* print them, with their sites; while they stay in use */
 
 /* ---- For the rest of mm/ ---- */

@@ -99,3 +99,18 @@ size_t guard_live_count(const void *owner)
     port_unlock(&guard_pool.lock, irq);
     return count;
 }
+
+void guard_forget(const void *owner)
+{
+    unsigned long irq = port_lock(&guard_pool.lock);
+
+    for (size_t slot = 0; slot < guard_pool.slots; slot++) {
+        struct guard_object *object = &guard_pool.records[slot].object;
+
+        if (object->owner == owner) {
+            object->owner = NULL;
+            object->cache = "a destroyed cache";
+        }
+    }
+    port_unlock(&guard_pool.lock, irq);
+}

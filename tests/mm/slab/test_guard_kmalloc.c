@@ -136,6 +136,32 @@ TEST(guard_kmalloc, caches)
     kmem_cache_destroy(cache);
 }
 
+/* What it has freed stays known when it is gone; its name may be gone with it. */
+TEST(guard_kmalloc, destroyed_caches_are_forgotten)
+{
+    char name[] = "short-lived";
+    struct guard_object object;
+    bool is_found = false;
+
+    if (is_not_wanted(t))
+        return;
+
+    struct kmem_cache *cache = kmem_cache_create(name, 72, 0, NULL, 0);
+    void *p = cache != NULL ? kmem_cache_alloc(cache) : NULL;
+
+    REQUIRE(t, p != NULL && guard_owns(p));
+    kmem_cache_free(cache, p);
+    kmem_cache_destroy(cache);
+    for (size_t slot = 0; slot < guard_stats().slots; slot++) {
+        if (!guard_object_at(slot, &object))
+            continue;
+        is_found |= object.addr == (uintptr_t)p;
+        EXPECT(t, object.cache != name);
+        EXPECT(t, object.addr != (uintptr_t)p || object.owner == NULL);
+    }
+    EXPECT(t, is_found);
+}
+
 /* ---- Misuse ---- */
 
 static NOINLINE char *alloc_site(size_t bytes)
