@@ -4,7 +4,8 @@
  * A CPU keeps the last span of each length up to LARGE_KEPT_GRANULES that it has freed, within a
  * budget: a buffer that is freed and asked for again costs no walk through the page heap.  A span
  * that is kept says so in its descriptor, and that by an atomic exchange, so of two CPUs that free
- * an object at once one finds that it is free already.
+ * an object at once one finds that it is free already, or that the descriptor is another's by now.
+ * (Where the same address has become a new object meanwhile, nobody can tell: it is freed.)
  *
  * Context: irq.  Locks: none; what is kept belongs to its CPU, with interrupts off.
  */
@@ -103,11 +104,17 @@ void *slab_large_alloc(size_t bytes, size_t align_pages, unsigned page_flags, ui
     return span_large_hand_out(span);
 }
 
+/* Of the first of two CPUs that free an object at once the second may find another's descriptor. */
+static bool large_is_of(const struct span *span, const void *p)
+{
+    return span_of(p) == span && span->base == (uintptr_t)p;
+}
+
 void slab_large_free(struct span *span, void *p)
 {
     size_t granules = span_granules(span), bytes = granules * GRANULE_BYTES;
 
-    if (!span_large_take_back(span))
+    if (!span_large_take_back(span) || !large_is_of(span, p))
         slab_misuse("kfree", p, SLAB_DOUBLE_FREE);
     slab_debug_large_free(slab_debug_large_site(span), bytes);
     if (!large_keep(span, granules) && !span_destroy(span))

@@ -209,3 +209,24 @@ TEST(slab_large, freed_by_two_cpus_is_freed_once)
     EXPECT(t, race.taken == RACE_ROUNDS);
     EXPECT(t, span_destroy(race.span));
 }
+
+/* The second of two frees at once: what it has looked up is another object's descriptor by now. */
+static void free_by_a_stale_span(void *unused)
+{
+    void *object = kmalloc((KEPT_GRANULES + 1) * GRANULE_BYTES);
+    void *behind = kmalloc((KEPT_GRANULES + 1) * GRANULE_BYTES);
+    struct span *span = span_of(object);
+
+    (void)unused;
+    kfree(object);
+
+    void *longer = kmalloc((KEPT_GRANULES + 2) * GRANULE_BYTES); /* does not fit where it was */
+
+    CHECK(span_of(longer) == span && longer != object && behind != NULL);
+    slab_large_free(span, object);
+}
+
+TEST(slab_large, freed_with_another_descriptor_is_found)
+{
+    EXPECT_PANIC(t, free_by_a_stale_span, NULL, "kfree: double free of 0x");
+}
