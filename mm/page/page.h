@@ -54,6 +54,7 @@ void *page_alloc_aligned(size_t pages, size_t align_pages, uintptr_t limit, unsi
  *   returns      false: they are not free, or not in the heap's tables (a window has them, or a CPU's
  *                pending frees); nothing has changed.  Their contents are undefined
  *   context      irq
+ * Panics if that is not a run, whole, that is handed out.
  */
 bool page_extend(void *addr, size_t pages, size_t more);
 

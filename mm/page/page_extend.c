@@ -12,6 +12,7 @@
 #include "mm/page/debug.h"
 #include "mm/page/nodes.h"
 #include "mm/page/page.h"
+#include "mm/page/page_window.h"
 #include "mm/page/pending.h"
 #include "mm/page/reserve.h"
 
@@ -29,11 +30,34 @@ static bool extend_is_free(const struct page_heap *heap, size_t page, size_t end
     return true;
 }
 
+NORETURN COLD static void extend_refused(const void *addr, size_t pages, const char *what)
+{
+    port_panic("page_extend(%p, %zu): %s", addr, pages, what);
+}
+
+/* Panics if [page, end) is not one run that is handed out.  The heap's lock is held. */
+static void extend_check_run(struct page_heap *heap, const void *addr, size_t page, size_t pages)
+{
+    struct page_run run;
+    bool is_held;
+
+    (void)page_window_publish_locked(heap, page, pages);
+    if (UNLIKELY(!page_heap_is_run(heap, page, pages, &is_held))) {
+        const char *what = page_heap_fault(heap, page, pages, &run);
+
+        extend_refused(addr, pages, run.page == run.end ? "not handed out" : what);
+    }
+}
+
 bool page_extend(void *addr, size_t pages, size_t more)
 {
-    size_t page = ((uintptr_t)addr - port_direct_base()) / PAGE_BYTES + pages, end = page + more,
-           node_end;
+    uintptr_t offset = (uintptr_t)addr - port_direct_base();
+    size_t first = offset / PAGE_BYTES, page = first + pages, end = page + more, node_end;
 
+    if (!IS_ALIGNED(offset, PAGE_BYTES))
+        extend_refused(addr, pages, "not the address of a page");
+    if (first >= page_heaps[0].page_limit || pages - 1 >= page_heaps[0].page_limit - first)
+        extend_refused(addr, pages, "not pages of the heap");
     if (port_fault() || page_debug_is_on() || more == 0 || end < page)
         return false;
 
@@ -44,6 +68,7 @@ bool page_extend(void *addr, size_t pages, size_t more)
 
     unsigned long irq_state = page_heap_lock(heap);
 
+    extend_check_run(heap, addr, first, pages);
     if (!extend_is_free(heap, page, end))
         page_pending_collect_locked(heap);
 

@@ -174,7 +174,10 @@ size_t page_heap_take(struct page_heap *heap, size_t page, size_t pages);
  */
 bool page_heap_put(struct page_heap *heap, size_t page, size_t pages);
 
-/* The same of a run that is a whole chunk; false: it is not (is_chunk), or some of it is held. */
+/* Whether that is one run, whole; *is_held: some of it lies in blocks that are (published). */
+bool page_heap_is_run(const struct page_heap *heap, size_t page, size_t pages, bool *is_held);
+
+/* page_heap_put of a run that is a whole chunk; false: it is not (is_chunk), or some of it is held. */
 bool page_heap_put_whole(struct page_heap *heap, size_t page);
 bool page_heap_is_chunk(const struct page_heap *heap, size_t page);
 

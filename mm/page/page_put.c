@@ -196,9 +196,7 @@ void page_heap_add(struct page_heap *heap, size_t page, size_t pages)
     page_heap_set_free(heap, page, pages);
 }
 
-/* Whether [page, page + pages) is one run, whole; *is_held: some of it lies in blocks that are. */
-static inline bool page_is_run(const struct page_heap *heap, size_t page, size_t pages,
-                               bool *is_held)
+bool page_heap_is_run(const struct page_heap *heap, size_t page, size_t pages, bool *is_held)
 {
     size_t end = page + pages;
     uint64_t first = 1ull << page % PAGE_BLOCK_PAGES, held = 0;
@@ -280,7 +278,7 @@ static NOINLINE bool page_heap_put_slow(struct page_heap *heap, size_t page, siz
     size_t end = page + pages;
     bool is_held;
 
-    if (UNLIKELY(!page_is_run(heap, page, pages, &is_held)))
+    if (UNLIKELY(!page_heap_is_run(heap, page, pages, &is_held)))
         return false;
     if (is_held || !page_run_is_short(page, end)) {
         page_heap_set_free(heap, page, pages);

@@ -208,6 +208,40 @@ TEST(page_extend, fails_when_told_to)
     field_close(t);
 }
 
+static void extend_run(void *arg)
+{
+    const struct free_case *run = arg;
+
+    (void)page_extend(run->addr, run->pages, 1);
+}
+
+TEST(page_extend, of_what_is_no_run_is_found)
+{
+    if (!extends()) {
+        test_skip(t, "runs are as they were handed out");
+        return;
+    }
+    if (!field_open(t))
+        return;
+
+    char *run = field_run(t, 50, 100), *behind = run + 100 * PAGE_BYTES;
+    struct free_case shorter = {run, 99}, longer = {run, 101}, inside = {run + PAGE_BYTES, 99};
+    struct free_case odd = {run + 8, 100}, none = {run, 0}, too_many = {run, SIZE_MAX / 2};
+    struct free_case outside = {run - (1ul << 46), 1}, is_free = {behind, 1};
+
+    EXPECT_PANIC(t, extend_run, &shorter, "wrong length");
+    EXPECT_PANIC(t, extend_run, &longer, "wrong length");
+    EXPECT_PANIC(t, extend_run, &inside, "inside a run");
+    EXPECT_PANIC(t, extend_run, &is_free, "not handed out");
+    EXPECT_PANIC(t, extend_run, &odd, "not the address of a page");
+    EXPECT_PANIC(t, extend_run, &none, "not pages of the heap");
+    EXPECT_PANIC(t, extend_run, &too_many, "not pages of the heap");
+    EXPECT_PANIC(t, extend_run, &outside, "not pages of the heap");
+    EXPECT_PANIC(t, extend_run, &odd, "page_extend(0x");
+    page_free(run, 100);
+    field_close(t);
+}
+
 TEST(page_extend, is_freed_as_a_whole)
 {
     if (!field_open(t))
