@@ -182,7 +182,7 @@ bool span_last_slot(const void *addr, unsigned *span_class)
 {
     const struct span *span;
 
-    if (!span_near(addr, &span))
+    if (!span_is_canonical(addr) || !span_near(addr, &span))
         return false;
     *span_class = span->index;
     return span->span_class == SPAN_CLASS_FREED;

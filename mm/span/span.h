@@ -10,11 +10,15 @@
  *                                                  +------------------------------+
  *
  * The table is indexed from its middle, so that no address but one that is not canonical is outside
- * of it, and nothing has to be compared.  That one faults, at its entry, where port_probe catches it,
- * or else, where other memory happens to stand there, at what is read next, since it is no address of
- * an object: the machine stops, though without saying what the address was.  The table reads as zero where it is not backed, and 0 is
- * `span_none`, a span that has no slots; backed are the arenas that have RAM.  So the way from an
- * address to a descriptor is four instructions without a branch, and always ends at a descriptor.
+ * of it, and nothing has to be compared.  The entry for that one would stand at a 1024th of it from
+ * the middle.  Where no memory is there port_probe catches it, and the free is reported.  Where other
+ * memory is (the direct map, the kernel), kfree, kfree_sized and kmem_cache_free take what they find
+ * for an entry and may fault at what it leads to: the machine stops, though without saying what the
+ * address was.  All else that is given such an address (ksize, reports) asks first.
+ *
+ * The table reads as zero where it is not backed, and 0 is `span_none`, a span that has no slots;
+ * backed are the arenas that have RAM.  So the way from an address to a descriptor is four
+ * instructions without a branch, and always ends at a descriptor.
  *
  * The entries of a span that is gone lead to a descriptor too, of its last span class, for reports
  * only (span_last_slot).
@@ -134,12 +138,18 @@ static ALWAYS_INLINE bool span_near(const void *addr, const struct span **span)
     return true;
 }
 
-/* The span that holds an address, NULL if none, for any address and anybody.  Any context. */
-static inline struct span *span_of(const void *addr)
+/* Does the table have an entry for it? */
+static inline bool span_is_canonical(const void *addr)
 {
     intptr_t high = (intptr_t)addr >> (SPAN_ADDRESS_BITS - 1);
 
-    if (UNLIKELY(high != 0 && high != -1))
+    return high == 0 || high == -1;
+}
+
+/* The span that holds an address, NULL if none, for any address and anybody.  Any context. */
+static inline struct span *span_of(const void *addr)
+{
+    if (UNLIKELY(!span_is_canonical(addr)))
         return NULL;
 
     const struct span *span =

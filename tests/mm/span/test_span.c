@@ -304,3 +304,15 @@ TEST(span, check_names_the_broken_invariant)
     EXPECT_PANIC(t, break_entry, span, "S4 broken");
     span_destroy(span);
 }
+
+/* Where the entry for an address would stand that is not canonical, other memory may be. */
+TEST(span, not_canonical_is_no_slot_whatever_stands_at_its_entry)
+{
+    static volatile uint64_t entry = 1ul << 62; /* leads nowhere */
+    uintptr_t distance = (uintptr_t)&entry - (uintptr_t)span_table;
+    const void *addr = (const void *)(distance * (GRANULE_BYTES / sizeof(entry)));
+    unsigned span_class;
+
+    EXPECT(t, entry != 0 && (const volatile void *)span_entry_of(addr) == &entry);
+    EXPECT(t, span_of(addr) == NULL && !span_last_slot(addr, &span_class));
+}
