@@ -150,7 +150,7 @@ void guard_each_page(void (*fn)(uintptr_t start, uintptr_t end, void *arg), void
 
 /* Objects in use of an owner, for who is to be destroyed: how many.  irq; takes GUARD */
 size_t guard_live_count(const void *owner);
-void guard_forget(const void *owner); /* it goes, and its name: records name neither any more */
+void guard_forget(const void *owner);     /* it goes, and its name: records name neither any more */
 void guard_live_print(const void *owner); /* print them, with their sites; while they stay in use */
 
 /* ---- For the rest of mm/ ---- */
