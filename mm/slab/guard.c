@@ -12,6 +12,7 @@
  *
  * Locks: GUARD, innermost but for what prints.
  */
+#include "kernel/base/random.h"
 #include "mm/page/nodes.h"
 #include "mm/page/page.h"
 #include "mm/slab/guard_impl.h"
@@ -21,28 +22,6 @@ struct guard_pool guard_pool = {.lock = PORT_LOCK_INIT(GUARD)};
 PORT_PERCPU(struct guard_countdown, guard_countdown);
 
 /* ---- Sampling ---- */
-
-/* xorshift64*; the state is never 0 (Vigna). */
-static uint64_t guard_random(uint64_t *state)
-{
-    uint64_t x = *state;
-
-    x ^= x >> 12;
-    x ^= x << 25;
-    x ^= x >> 27;
-    *state = x;
-    return x * 0x2545f4914f6cdd1dull;
-}
-
-/* A state for guard_random, another for each stream of a seed. */
-static uint64_t guard_random_start(uint64_t seed, uint64_t stream)
-{
-    uint64_t x = seed + (stream + 1) * 0x9e3779b97f4a7c15ull;
-
-    x = (x ^ x >> 33) * 0xff51afd7ed558ccdull;
-    x ^= x >> 33;
-    return x != 0 ? x : 1;
-}
 
 bool guard_sample_slow(struct guard_countdown *countdown)
 {
@@ -57,10 +36,10 @@ bool guard_sample_slow(struct guard_countdown *countdown)
         return false;
     }
     if (!has_begun)
-        countdown->random = guard_random_start(guard_pool.seed, 1 + port_cpu_id());
+        countdown->random = random_start(guard_pool.seed, 1 + port_cpu_id());
 
     int64_t left = countdown->left +
-                   (int64_t)(1 + guard_random(&countdown->random) % (2 * guard_pool.rate - 1));
+                   (int64_t)(1 + random_next(&countdown->random) % (2 * guard_pool.rate - 1));
 
     if (!has_begun && left > 0) {
         countdown->left = left;
@@ -74,9 +53,9 @@ void guard_reseed(uint64_t seed)
 {
     unsigned long irq = port_lock(&guard_pool.lock);
 
-    guard_pool.random = guard_random_start(seed, 0);
+    guard_pool.random = random_start(seed, 0);
     *port_this_cpu(guard_countdown) = (struct guard_countdown){
-        .random = guard_random_start(seed, 1 + port_cpu_id()),
+        .random = random_start(seed, 1 + port_cpu_id()),
     };
     port_unlock(&guard_pool.lock, irq);
 }
@@ -216,7 +195,7 @@ static void *guard_place_locked(struct guard_object *object, size_t align, uint6
     if (slot == GUARD_OBJECTS_MAX)
         return NULL;
 
-    bool is_right = (guard_random(&guard_pool.random) & 1ull << 63) != 0;
+    bool is_right = (random_next(&guard_pool.random) & 1ull << 63) != 0;
     struct guard_record *record = &guard_pool.records[slot];
     void *page = (void *)guard_page(slot);
 
@@ -351,7 +330,7 @@ void guard_init(void)
     guard_base = (uintptr_t)base;
     guard_pool.rate = port_setting_guard_rate();
     guard_pool.seed = port_setting_guard_seed() != 0 ? port_setting_guard_seed() : port_seed();
-    guard_pool.random = guard_random_start(guard_pool.seed, 0);
+    guard_pool.random = random_start(guard_pool.seed, 0);
     for (size_t slot = 0; slot < slots; slot++)
         guard_pool.ring[slot] = (uint16_t)slot;
     guard_pool.ring_count = slots;

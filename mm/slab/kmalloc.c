@@ -27,7 +27,7 @@ static NOINLINE void *kmalloc_slow(size_t bytes, uintptr_t caller)
     return slab_alloc_slow(&slab_centrals[size_class_of(bytes)], bytes, caller);
 }
 
-/* As kmalloc, for a member of the family that `caller` has called. */
+/* As kmalloc, which by this would have an instruction more, for a member that `caller` has called. */
 static PORT_RESTARTABLE void *kmalloc_for(size_t bytes, uintptr_t caller)
 {
     void *slot;
@@ -157,7 +157,7 @@ PORT_RESTARTABLE void kfree(void *p)
     kfree_slot("kfree", span, p);
 }
 
-/* As kfree, for a member of the family that `caller` has called. */
+/* As kfree, which by this would have an instruction more, for a member that `caller` has called. */
 static PORT_RESTARTABLE void kfree_for(const char *name, void *p, uintptr_t caller)
 {
     const struct span *span;

@@ -34,6 +34,7 @@
  *
  * Source: Bonwick, Adams, "Magazines and Vmem", USENIX 2001; Go's mcache and mcentral.
  */
+#include "kernel/base/random.h"
 #include "mm/page/shrink.h"
 #include "mm/slab/debug.h"
 #include "mm/slab/slab_impl.h"
@@ -100,22 +101,13 @@ struct slab_dice {
 
 static PORT_PERCPU(struct slab_dice, slab_dice);
 
-/* xorshift64 (Marsaglia 2003), from the seed and the CPU's number. */
-static uint64_t slab_next_random(void)
+unsigned slab_throw(unsigned n)
 {
     struct slab_dice *dice = port_this_cpu(slab_dice);
 
     if (dice->state == 0)
-        dice->state = (port_setting_seed() + port_cpu_id()) * 0x9e3779b97f4a7c15ull | 1;
-    dice->state ^= dice->state << 13;
-    dice->state ^= dice->state >> 7;
-    dice->state ^= dice->state << 17;
-    return dice->state;
-}
-
-unsigned slab_throw(unsigned n)
-{
-    return (unsigned)((slab_next_random() >> 32) * n >> 32);
+        dice->state = random_start(port_setting_seed(), port_cpu_id());
+    return (unsigned)((random_next(&dice->state) >> 32) * n >> 32);
 }
 
 unsigned slab_random(unsigned n)
