@@ -37,6 +37,12 @@ struct trap_frame; /* registers at a trap or interrupt; its layout is the port's
  *   uint64_t  arch_ticks(void)              the time stamp counter; under QEMU's -icount shift=0
  *                                           it counts instructions
  *   uintptr_t arch_direct_base(void)        address of physical byte 0 in the direct map
+ *   void      arch_percpu_increment(uint32_t *), arch_percpu_decrement(uint32_t *), and
+ *   uintptr_t arch_percpu_word(uintptr_t *) of this CPU's copy of a percpu variable, in one step: a
+ *                                           flow that is moved to another CPU in between sees one
+ *                                           of the two.  Any context
+ *   bool      arch_idle_is_wanted(void)     this CPU's own flow (hosted: its idle thread) shall run
+ *                                           soon, whatever else there is to run; interrupts off
  *
  * and, where the port has restartable sequences, ARCH_SEQUENCES (arch/sequence.h).
  */
@@ -94,6 +100,12 @@ bool arch_cpu_start(unsigned cpu, uintptr_t percpu_offset, void *(*take_pages)(s
 void arch_tick_start(unsigned hz); /* periodic kernel_tick() on this CPU; 0 stops it; irq */
 
 /*
+ * arch_tick_once -- in place of periodic ticks, one kernel_tick() on this CPU when so many of
+ * arch_ticks() have passed, or a little later.  Until arch_tick_start.  irq
+ */
+void arch_tick_once(uint64_t ticks);
+
+/*
  * Nodes.  Any context, after arch_node_init.  arch_cpu_node of a CPU other than 0 is right after
  * arch_interrupt_init.  Distances are relative: local memory is at 10, the farther the larger.
  */
@@ -124,12 +136,6 @@ size_t arch_node_ranges(const struct arch_node_range **ranges);
  * interrupts on; may return without one.
  */
 void arch_idle(void);
-
-/*
- * arch_idle_poll -- what arch_idle does, but the wait: for an idle loop that has found something to
- * do.  Enables interrupts; a hosted CPU's idle thread hands the CPU over where one is wanted.
- */
-void arch_idle_poll(void);
 
 /*
  * arch_idle_poll -- what arch_idle does, but the wait: for an idle loop that has found something to
@@ -249,6 +255,78 @@ void arch_data_ranges(arch_range_fn *fn, void *arg);
 void arch_stack_pages(arch_range_fn *fn, void *arg);
 size_t arch_stack_ranges(uintptr_t sp, struct arch_range out[ARCH_STACK_RANGES]);
 
+/* ---- Flows: what runs on a CPU, and can be left and gone on with ---- */
+
+/*
+ * What a flow that does not run was left with.  A flow begins on a stack of its own (arch_flow_init)
+ * or is a CPU's own: the one that it was started with (arch_flow_adopt).
+ *
+ * The registers that a function call leaves as they are stand on its stack, from `sp` on; where a flow
+ * was interrupted, all of them do.  So [sp, the stack's top) is all that it lives on.
+ */
+struct arch_flow {
+    uintptr_t sp;   /* while it does not run */
+    void *port[2];  /* the port's */
+};
+
+/*
+ * arch_flow_init -- a flow that begins with entry(arg), interrupts off, when it is switched to first.
+ *   low, top  its stack: lowest address that it may ever use, and the end, page-aligned; the page
+ *             below top is backed
+ *   entry     does not return
+ *   pairs     arch_flow_end, on the same stack, when it will not run again and another flow runs
+ *   context   irq
+ */
+void arch_flow_init(struct arch_flow *flow, uintptr_t low, uintptr_t top, void (*entry)(void *arg),
+                    void *arg);
+void arch_flow_end(struct arch_flow *flow);
+
+/* The flow that calls is one of a CPU's own, and this is where it is kept.  Once; irq. */
+void arch_flow_adopt(struct arch_flow *flow);
+
+/*
+ * arch_flow_switch -- leave `from`, which runs here, and go on with `to`, which runs nowhere.  Returns
+ * when somebody switches to `from`, on whatever CPU; a flow that is a CPU's own only on that CPU.
+ * Interrupts off, before and after.
+ */
+void arch_flow_switch(struct arch_flow *from, struct arch_flow *to);
+
+/*
+ * arch_preempt_ask -- call kernel_preempt() on this CPU, on the stack of the flow that runs, when its
+ * interrupts are on next: at the end of the interrupt that this is called in.  Hosted: where they are
+ * turned on again.  Interrupts off.
+ */
+void arch_preempt_ask(void);
+
+/* ---- Addresses for stacks ---- */
+
+/*
+ * A region of addresses, in which single pages come and go.  Tables first: pages can be mapped where
+ * [addr, addr + bytes), multiples of ARCH_STACK_UNIT, has been opened.
+ *
+ * A CPU may see a page for a while longer after arch_stack_unmap, and a table after arch_stack_close:
+ * until it has called arch_stack_flush_here, or some CPU arch_stack_flush_all, since.  Until then who
+ * uses that address there must not run, and neither page nor table may be used for anything else.
+ *
+ *   arch_stack_region     its first byte, and how long it is; never changes
+ *   arch_stack_open       false: take_page, which gives zeroed pages, gave NULL; nothing has changed
+ *   arch_stack_close      nothing is mapped there; the tables that nobody needs go to give_page
+ *   arch_stack_map        one page, at an address that is opened and has none; in a handler of page
+ *                         faults too.  The page's contents are kept.  Hosted: false where the process
+ *                         may have no more mappings
+ *   arch_stack_unmap      the page that was mapped there
+ *   context               irq; open and close: one CPU at a time, the others: one for a stack
+ */
+#define ARCH_STACK_UNIT (512 * ARCH_PAGE_BYTES)
+
+uintptr_t arch_stack_region(size_t *bytes);
+bool arch_stack_open(uintptr_t addr, size_t bytes, void *(*take_page)(void));
+void arch_stack_close(uintptr_t addr, size_t bytes, void (*give_page)(void *page));
+bool arch_stack_map(uintptr_t addr, void *page);
+void *arch_stack_unmap(uintptr_t addr);
+void arch_stack_flush_here(void);
+void arch_stack_flush_all(void); /* waits for all CPUs, whatever they hold; irq */
+
 /* ---- Devices ---- */
 
 /*
@@ -308,6 +386,21 @@ void kernel_ipi(void);                          /* interrupt context, interrupts
 void kernel_tick(void);                         /* interrupt context, interrupts off */
 void kernel_nmi(struct trap_frame *frame);      /* may return */
 void kernel_console_input(void); /* interrupt context: arch_console_read has something */
+
+/*
+ * An access to a page that is not there.  True: it is now, go on.  On a stack of its own, interrupts
+ * off; irq_was_on: what was interrupted had them on.
+ */
+bool kernel_page_fault(uintptr_t addr, bool irq_was_on);
+
+/* See arch_preempt_ask: on the interrupted flow's stack, interrupts off; may switch flows. */
+void kernel_preempt(void);
+
+/*
+ * Hosted: the flow that runs on this CPU is from now on that of a thread that has entered (true), or
+ * the CPU's own again.  Interrupts off.
+ */
+void kernel_flow_changed(bool has_entered);
 
 /* A trap that the port cannot resolve; `what` as the report's first line shall name it. */
 NORETURN void kernel_trap(struct trap_frame *frame, const char *what);
