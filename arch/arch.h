@@ -38,7 +38,7 @@ struct trap_frame; /* registers at a trap or interrupt; its layout is the port's
  *                                           it counts instructions
  *   uintptr_t arch_direct_base(void)        address of physical byte 0 in the direct map
  *   void      arch_percpu_increment(uint32_t *), arch_percpu_decrement(uint32_t *), and
- *   uintptr_t arch_percpu_word(uintptr_t *) of this CPU's copy of a percpu variable, in one step: a
+ *   uintptr_t arch_percpu_word(const uintptr_t *) of this CPU's copy of a percpu variable, in one step: a
  *                                           flow that is moved to another CPU in between sees one
  *                                           of the two.  Any context
  *   bool      arch_idle_is_wanted(void)     this CPU's own flow (hosted: its idle thread) shall run
@@ -101,7 +101,8 @@ void arch_tick_start(unsigned hz); /* periodic kernel_tick() on this CPU; 0 stop
 
 /*
  * arch_tick_once -- in place of periodic ticks, one kernel_tick() on this CPU when so many of
- * arch_ticks() have passed, or a little later.  Until arch_tick_start.  irq
+ * arch_ticks() have passed, or a little later; where that is more than a second away, it may come
+ * after a second.  Until arch_tick_start.  irq
  */
 void arch_tick_once(uint64_t ticks);
 
@@ -258,16 +259,14 @@ size_t arch_stack_ranges(uintptr_t sp, struct arch_range out[ARCH_STACK_RANGES])
 /* ---- Flows: what runs on a CPU, and can be left and gone on with ---- */
 
 /*
- * What a flow that does not run was left with.  A flow begins on a stack of its own (arch_flow_init)
- * or is a CPU's own: the one that it was started with (arch_flow_adopt).
+ * struct arch_flow (arch_inline.h): what a flow that does not run was left with.  A flow begins on a
+ * stack of its own (arch_flow_init) or is a CPU's own: the one that it was started with
+ * (arch_flow_adopt).
  *
- * The registers that a function call leaves as they are stand on its stack, from `sp` on; where a flow
- * was interrupted, all of them do.  So [sp, the stack's top) is all that it lives on.
+ * Its member `sp` is its stack pointer while it does not run.  The registers that a function call
+ * leaves as they are stand on its stack, from `sp` on; where a flow was interrupted, all of them do.
+ * So [sp, the stack's top) is all that it lives on.
  */
-struct arch_flow {
-    uintptr_t sp;   /* while it does not run */
-    void *port[2];  /* the port's */
-};
 
 /*
  * arch_flow_init -- a flow that begins with entry(arg), interrupts off, when it is switched to first.
@@ -294,7 +293,7 @@ void arch_flow_switch(struct arch_flow *from, struct arch_flow *to);
 /*
  * arch_preempt_ask -- call kernel_preempt() on this CPU, on the stack of the flow that runs, when its
  * interrupts are on next: at the end of the interrupt that this is called in.  Hosted: where they are
- * turned on again.  Interrupts off.
+ * turned on again.  Interrupts off, on this CPU; not for NMI handlers.
  */
 void arch_preempt_ask(void);
 
@@ -401,6 +400,12 @@ void kernel_preempt(void);
  * the CPU's own again.  Interrupts off.
  */
 void kernel_flow_changed(bool has_entered);
+
+/*
+ * The stack that this CPU's flow runs on, if it is one that arch_flow_init was given and holds
+ * `addr`: [*low, *top) can be read.  False: not so, or not known.  Any context.
+ */
+bool kernel_stack_bounds(uintptr_t addr, uintptr_t *low, uintptr_t *top);
 
 /* A trap that the port cannot resolve; `what` as the report's first line shall name it. */
 NORETURN void kernel_trap(struct trap_frame *frame, const char *what);

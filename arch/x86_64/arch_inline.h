@@ -16,9 +16,15 @@
 struct cpu_identity {
     uintptr_t percpu_offset; /* [C] arch_percpu_offset(), and what GS base is */
     uint32_t cpu;            /* [C] arch_cpu_id() */
+    uint32_t preempt_asked;  /* [P] 1: arch_preempt_ask was called, see flow.c */
 };
 
 extern struct cpu_identity cpu_identity;
+
+/* All of a flow that does not run is on its stack. */
+struct arch_flow {
+    uintptr_t sp; /* while it does not run */
+};
 
 #define RFLAGS_IF 0x200ul
 
@@ -43,6 +49,31 @@ static ALWAYS_INLINE unsigned arch_cpu_id(void)
 static ALWAYS_INLINE uintptr_t arch_percpu_offset(void)
 {
     return *(const __seg_gs uintptr_t *)(uintptr_t)&cpu_identity.percpu_offset;
+}
+
+/* In one instruction, so that nobody can be moved to another CPU in the middle. */
+static ALWAYS_INLINE void arch_percpu_increment(uint32_t *variable)
+{
+    __asm__ volatile("incl %%gs:%0" : "+m"(*variable) : : "memory");
+}
+
+static ALWAYS_INLINE void arch_percpu_decrement(uint32_t *variable)
+{
+    __asm__ volatile("decl %%gs:%0" : "+m"(*variable) : : "memory");
+}
+
+static ALWAYS_INLINE uintptr_t arch_percpu_word(const uintptr_t *variable)
+{
+    uintptr_t value;
+
+    __asm__ volatile("movq %%gs:%1, %0" : "=r"(value) : "m"(*variable) : "memory");
+    return value;
+}
+
+/* A CPU's own flow is as good as any other. */
+static ALWAYS_INLINE bool arch_idle_is_wanted(void)
+{
+    return false;
 }
 
 static ALWAYS_INLINE unsigned long arch_rflags(void)

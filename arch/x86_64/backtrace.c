@@ -3,8 +3,9 @@
  *
  * All kernel code keeps frame pointers, except leaf functions: at [rbp] stands the caller's rbp, at
  * [rbp + 8] the return address.  Anything is read only if it lies whole inside one of the port's
- * stacks, which are always mapped; a walk ends at a return address that is not code.  Where the
- * walk comes to a trap's or an interrupt's frame it goes on with what that hit.
+ * stacks, which are always mapped, or in what the kernel says is mapped of the current flow's; a walk
+ * ends at a return address that is not code.  Where the walk comes to a trap's or an interrupt's
+ * frame, or to one that was copied to a flow's stack, it goes on with what that hit.
  */
 #include "arch/x86_64/image.h"
 #include "arch/x86_64/stacks.h"
@@ -25,9 +26,14 @@ static bool stack_is_readable(struct stack_walked *stack, uintptr_t addr, size_t
     if (!IS_ALIGNED(addr, 8u))
         return false;
     if (addr < stack->bottom || addr >= stack->top) {
-        if (!stack_find(addr, &place) || place.is_guard)
+        if (!stack_find(addr, &place)) {
+            if (!kernel_stack_bounds(addr, &stack->bottom, &stack->top))
+                return false;
+        } else if (place.is_guard) {
             return false;
-        stack_bounds(place.cpu, place.kind, &stack->bottom, &stack->top);
+        } else {
+            stack_bounds(place.cpu, place.kind, &stack->bottom, &stack->top);
+        }
     }
     return bytes <= stack->top - addr;
 }
@@ -62,6 +68,11 @@ static size_t backtrace_trap(struct stack_walked *stack, const struct trap_frame
     return count;
 }
 
+static bool backtrace_is_at_trap(uintptr_t pc)
+{
+    return pc == (uintptr_t)trap_return || pc == (uintptr_t)trap_resume;
+}
+
 size_t arch_backtrace(const struct trap_frame *from, uintptr_t *pcs, size_t max)
 {
     struct stack_walked stack = {0, 0};
@@ -75,7 +86,7 @@ size_t arch_backtrace(const struct trap_frame *from, uintptr_t *pcs, size_t max)
             break;
         pcs[count++] = frame[1];
         rbp = frame[0];
-        if (frame[1] == (uintptr_t)trap_return && stack_is_readable(&stack, rbp, sizeof(*from))) {
+        if (backtrace_is_at_trap(frame[1]) && stack_is_readable(&stack, rbp, sizeof(*from))) {
             const struct trap_frame *trap = (const struct trap_frame *)rbp;
 
             count += backtrace_trap(&stack, trap, pcs + count, max - count);

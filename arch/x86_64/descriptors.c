@@ -97,7 +97,7 @@ void descriptors_load(struct cpu_block *block)
                      : "rax", "memory");
     msr_write(MSR_GS_BASE, block->percpu_offset); /* after the selector, which cleared it */
     *(struct cpu_identity *)((uintptr_t)&cpu_identity + block->percpu_offset) =
-        (struct cpu_identity){block->percpu_offset, block->cpu};
+        (struct cpu_identity){.percpu_offset = block->percpu_offset, .cpu = block->cpu};
 }
 
 void cpu_protect(void)

@@ -50,6 +50,7 @@ enum lapic_register {
 #define COMMAND_PENDING_TRIES 1000000u /* then send all the same */
 #define LVT_NMI               (4u << 8)
 #define LVT_MASKED            (1u << 16)
+#define LVT_ONCE              0u
 #define LVT_PERIODIC          (1u << 17)
 #define LVT_DEADLINE          (2u << 17)
 #define TIMER_DIVIDE_BY_1     0xbu
@@ -222,6 +223,26 @@ void arch_tick_start(unsigned hz)
         uint64_t count = MAX(lapic_timer_hz / hz, 1u);
 
         lapic_write(LAPIC_LVT_TIMER, LVT_PERIODIC | VECTOR_TICK);
+        lapic_write(LAPIC_TIMER_INITIAL, (uint32_t)MIN(count, (uint64_t)UINT32_MAX));
+    }
+    arch_irq_restore(irq_state);
+}
+
+/* The timer counts 32 bits: what is further away than a second comes after one. */
+void arch_tick_once(uint64_t ticks)
+{
+    unsigned long irq_state = arch_irq_save();
+    uint64_t hz = arch_ticks_per_second();
+
+    cpu_block_this()->tick_hz = 0;
+    if (lapic_has_deadline) {
+        lapic_write(LAPIC_LVT_TIMER, LVT_DEADLINE | VECTOR_TICK);
+        __asm__ volatile("mfence" : : : "memory");
+        msr_write(MSR_TSC_DEADLINE, arch_ticks() + MIN(ticks, hz));
+    } else {
+        uint64_t count = ticks < hz ? ticks * lapic_timer_hz / hz + 1 : lapic_timer_hz;
+
+        lapic_write(LAPIC_LVT_TIMER, LVT_ONCE | VECTOR_TICK);
         lapic_write(LAPIC_TIMER_INITIAL, (uint32_t)MIN(count, (uint64_t)UINT32_MAX));
     }
     arch_irq_restore(irq_state);

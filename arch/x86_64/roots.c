@@ -3,7 +3,7 @@
  * ends it and has guard pages in it, and of each CPU's stacks the live part.
  *
  * A stack that was entered by an interrupt has at its top the frame of what was interrupted, and in
- * that the stack pointer to go on from; the last is the boot stack.
+ * that the stack pointer to go on from; the last is the boot stack, or the current flow's.
  */
 #include "arch/x86_64/cpu_block.h"
 #include "arch/x86_64/image.h"
@@ -30,16 +30,17 @@ void arch_stack_pages(arch_range_fn *fn, void *arg)
 size_t arch_stack_ranges(uintptr_t sp, struct arch_range out[ARCH_STACK_RANGES])
 {
     struct stack_place place;
+    uintptr_t bottom, top;
     size_t count = 0;
 
     while (count < ARCH_STACK_RANGES && stack_find(sp, &place) && !place.is_guard) {
-        uintptr_t bottom, top;
-
         stack_bounds(place.cpu, place.kind, &bottom, &top);
         out[count++] = (struct arch_range){sp, top};
         if (place.kind == STACK_BOOT)
-            break;
+            return count;
         sp = ((const struct trap_frame *)top)[-1].rsp;
     }
+    if (count < ARCH_STACK_RANGES && kernel_stack_bounds(sp, &bottom, &top))
+        out[count++] = (struct arch_range){sp, top};
     return count;
 }

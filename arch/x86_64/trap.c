@@ -45,23 +45,24 @@ static bool trap_lands(struct trap_frame *frame)
     return landing != 0;
 }
 
-void trap_dispatch(struct trap_frame *frame)
+struct trap_frame *trap_dispatch(struct trap_frame *frame)
 {
     if (frame->vector >= VECTOR_FIRST_IRQ) {
         frame->rip = sequence_rewind(frame->rip);
         interrupt_dispatch((unsigned)frame->vector);
-    } else if (frame->vector == VECTOR_NMI) {
+        return flow_preempted(frame);
+    }
+    if (frame->vector == VECTOR_NMI) {
         trap_nmi(frame);
     } else if (frame->vector == VECTOR_DEBUG && trap_on_step != NULL) {
         trap_on_step(frame);
-    } else if (trap_lands(frame)) {
-        return;
-    } else {
+    } else if (!trap_lands(frame)) {
         char text[TRAP_TEXT_BYTES];
 
         trap_describe(frame, cr2_read(), text, sizeof(text));
         kernel_trap(frame, text);
     }
+    return NULL;
 }
 
 bool arch_trap_fault(const struct trap_frame *frame, uintptr_t *addr, bool *is_write)

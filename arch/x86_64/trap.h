@@ -16,11 +16,19 @@ struct trap_frame {
 
 extern char trap_stubs[];  /* one entry point a vector, TRAP_STUB_BYTES apart */
 extern char trap_return[]; /* where trap_dispatch returns to */
+extern char trap_resume[]; /* where kernel_preempt does */
 
 /* For tests: called after each instruction while RFLAGS.TF is set; NULL: that is a trap. */
 extern void (*trap_on_step)(struct trap_frame *frame);
 
-void trap_dispatch(struct trap_frame *frame); /* from trap_entry.S; interrupts off */
+/* From trap_entry.S, interrupts off.  Not NULL: as flow_preempted. */
+struct trap_frame *trap_dispatch(struct trap_frame *frame);
+
+/*
+ * flow_preempted -- at the end of an interrupt (flow.c): NULL, go on with what was interrupted; or
+ * the copy of its frame, on its own stack, on which to call kernel_preempt first.
+ */
+struct trap_frame *flow_preempted(const struct trap_frame *frame);
 
 /* Name the trap for a report: into text[0 .. bytes). */
 void trap_describe(const struct trap_frame *frame, uint64_t cr2, char *text, size_t bytes);

@@ -4,8 +4,12 @@
  * trap_frame (trap.h).
  *
  * The kernel never leaves ring 0, so GS base is right at any time and nothing is swapped.  RBP
- * points to the frame during the call, and the call returns to trap_return: that is how a walk
- * along frame pointers knows where it passes from a handler to what was interrupted (backtrace.c).
+ * points to the frame during the call, and the call returns to trap_return, or trap_resume: that is
+ * how a walk along frame pointers knows where it passes from a handler to what was interrupted
+ * (backtrace.c).
+ *
+ * Where trap_dispatch gives a frame, that is a copy on the interrupted flow's stack: the CPU goes on
+ * there with kernel_preempt(), which may return on another CPU (flow.c).
  */
 #include "arch/x86_64/layout.h"
 
@@ -17,7 +21,7 @@
         .code64
 
         .balign TRAP_STUB_BYTES
-        .globl  trap_stubs, trap_return
+        .globl  trap_stubs, trap_return, trap_resume
         .type   trap_stubs, @function
 trap_stubs:
         .set    vector, 0
@@ -54,6 +58,9 @@ trap_common:
         cld
         call    trap_dispatch
 trap_return:
+        testq   %rax, %rax
+        jnz     trap_preempt
+trap_restore:
         popq    %r15
         popq    %r14
         popq    %r13
@@ -71,6 +78,12 @@ trap_return:
         popq    %rax
         addq    $16, %rsp               /* vector, error */
         iretq
+trap_preempt:
+        movq    %rax, %rsp
+        movq    %rax, %rbp
+        call    kernel_preempt
+trap_resume:
+        jmp     trap_restore
         .size   trap_common, . - trap_common
 
         .section .note.GNU-stack, "", @progbits
