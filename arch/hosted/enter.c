@@ -4,7 +4,8 @@
  * A loan that another thread needs ends by an interrupt, REVOKE: so at a moment when the borrower
  * has interrupts on.  Its handler posts loan_ended, since it cannot take hosted_lock.  Whoever waits
  * has set the CPU's state to WANTED and raised REVOKE under the lock; a borrower that finds its CPU
- * WANTED under the lock takes the interrupt there and then, so REVOKE never outlives the loan.
+ * WANTED under the lock takes the interrupt there and then, so REVOKE never outlives the loan.  Where
+ * its flow is switched away from instead, the CPU is parked (cpu.c) and the loan goes on: REFUSED.
  *
  * Locks: hosted_lock.
  */
@@ -21,7 +22,7 @@ struct hosted_cpu *hosted_cpu_claim_locked(enum hosted_cpu_state from)
 {
     struct hosted_cpu *cpu = hosted_cpus, *end = &hosted_cpus[hosted_cpu_count];
 
-    while (cpu < end && cpu->state != from)
+    while (cpu < end && (cpu->state != from || cpu->is_parked))
         cpu++;
     if (cpu == end || (hosted_is_forked && from == HOSTED_CPU_LOAN))
         return NULL;
@@ -31,19 +32,49 @@ struct hosted_cpu *hosted_cpu_claim_locked(enum hosted_cpu_state from)
         cpu->state = HOSTED_CPU_GIVEN; /* its idle thread does not exist */
     } else if (from == HOSTED_CPU_IDLE) {
         atomic_store_explicit(&cpu->is_wanted, true, memory_order_release);
-        hosted_irq_raise(cpu, 0);
-        pthread_cond_broadcast(&hosted_changed);
+        hosted_irq_raise(cpu, HOSTED_IRQ_PREEMPT);
+        pthread_cond_broadcast(&hosted_changed[cpu->id]);
         while (cpu->state != HOSTED_CPU_GIVEN)
-            pthread_cond_wait(&hosted_changed, &hosted_lock);
+            pthread_cond_wait(&hosted_changed[cpu->id], &hosted_lock);
     } else {
         hosted_irq_raise(cpu, HOSTED_IRQ_REVOKE);
         pthread_mutex_unlock(&hosted_lock);
         while (sem_wait(&loan_ended) != 0)
             continue;
         pthread_mutex_lock(&hosted_lock);
+        if (cpu->state == HOSTED_CPU_REFUSED) {
+            hosted_cpu_set_locked(cpu, HOSTED_CPU_LOAN);
+            return NULL;
+        }
         cpu->state = HOSTED_CPU_GIVEN;
     }
     return cpu;
+}
+
+/*
+ * The borrower's flow is switched away from while another thread waits for the loan to end: it does
+ * not, since there is no moment in sight at which the borrower has interrupts on.  Until who waits has
+ * seen that, the state stays.
+ */
+static void cpu_refuse_locked(struct hosted_cpu *cpu)
+{
+    atomic_fetch_and_explicit(&cpu->pending, ~(uint32_t)HOSTED_IRQ_REVOKE, memory_order_seq_cst);
+    cpu->state = HOSTED_CPU_REFUSED;
+    sem_post(&loan_ended);
+}
+
+void hosted_cpu_park(struct hosted_cpu *cpu)
+{
+    pthread_mutex_lock(&hosted_lock);
+    if (cpu->state == HOSTED_CPU_WANTED)
+        cpu_refuse_locked(cpu);
+    hosted_cpu_unbind();
+    cpu->is_parked = true;
+    pthread_cond_broadcast(&hosted_changed[cpu->id]);
+    while (cpu->is_parked)
+        pthread_cond_wait(&hosted_changed[cpu->id], &hosted_lock);
+    pthread_mutex_unlock(&hosted_lock);
+    hosted_cpu_bind(cpu, 1);
 }
 
 /* The borrower's half, in hosted_irq_take. */
@@ -58,23 +89,28 @@ static struct hosted_cpu *cpu_settle_locked(void)
 {
     struct hosted_cpu *cpu = hosted_this.cpu;
 
+    while (cpu != NULL && cpu->state == HOSTED_CPU_REFUSED)
+        pthread_cond_wait(&hosted_changed[cpu->id], &hosted_lock);
     if (cpu != NULL && cpu->state == HOSTED_CPU_WANTED)
-        hosted_irq_take();
+        hosted_irq_handle();
     return hosted_this.cpu;
 }
 
 void hosted_cpu_take_locked(struct hosted_cpu *cpu, enum hosted_cpu_state state)
 {
     cpu->state = state;
+    cpu->holder = hosted_this_find();
     hosted_this.is_firm = state == HOSTED_CPU_HELD;
     pthread_setspecific(exit_key, cpu);
 }
 
-static void cpu_check_irq_on(const char *caller)
+static void cpu_check_caller(const char *caller)
 {
     struct hosted_cpu *cpu = hosted_this.cpu;
     unsigned long depth = hosted_this.irq & HOSTED_IRQ_DEPTH_MASK;
 
+    if (hosted_this.is_idle)
+        kernel_panic("%s: called by a kernel thread, on CPU %u", caller, cpu->id);
     if (cpu != NULL && depth != 0)
         kernel_panic("%s: CPU %u has interrupts off (depth %lu)", caller, cpu->id, depth);
 }
@@ -85,7 +121,7 @@ int hosted_cpu_enter(void)
 
     if (hosted_cpu_count == 0)
         return -1;
-    cpu_check_irq_on("hosted_cpu_enter");
+    cpu_check_caller("hosted_cpu_enter");
     if (cpu != NULL && hosted_this.is_firm)
         kernel_panic("hosted_cpu_enter: this thread holds CPU %u already", cpu->id);
 
@@ -104,7 +140,7 @@ int hosted_cpu_enter(void)
         return -1;
     hosted_cpu_pin(cpu);
     if (!has_loan)
-        hosted_cpu_bind(cpu, 0);
+        hosted_cpu_bind_entered(cpu);
     return (int)cpu->id;
 }
 
@@ -114,6 +150,7 @@ static void cpu_leave(void)
     struct hosted_cpu *cpu = cpu_settle_locked();
     if (cpu != NULL) {
         hosted_cpu_unbind();
+        cpu->next = NULL;
         hosted_cpu_set_locked(cpu, HOSTED_CPU_IDLE);
     }
     pthread_setspecific(exit_key, NULL);
@@ -128,7 +165,7 @@ static void cpu_leave(void)
 
 void hosted_cpu_give_back(const char *caller)
 {
-    cpu_check_irq_on(caller);
+    cpu_check_caller(caller);
     cpu_leave();
 }
 
@@ -167,7 +204,7 @@ struct hosted_cpu *hosted_cpu_missing(void)
     pthread_mutex_unlock(&hosted_lock);
     if (cpu == NULL)
         hosted_die_without_cpu("this thread's loan of a CPU has ended and no other CPU is free");
-    hosted_cpu_bind(cpu, 0);
+    hosted_cpu_bind_entered(cpu);
     return cpu;
 }
 

@@ -8,7 +8,11 @@
  * A signal that finds its thread in a restartable sequence (arch/sequence.h) sets it back to the
  * sequence's start, whatever else it does.
  *
- * A handler runs at depth 1, as if arch_irq_save had been called: nothing nests but NMI.
+ * A handler runs at depth 1, as if arch_irq_save had been called: nothing nests but NMI.  It runs on
+ * the thread's alternate stack, as on real CPUs, since a kernel thread's stack may have no room for it.
+ *
+ * Preemption is a bit of `pending` that handlers leave alone: no flow is switched away from under one.
+ * It is taken where a flow turns its interrupts on, or takes what is pending in a spin loop.
  *
  * After fork the child's only thread stands in for the other CPUs: an IPI for one of them is run
  * here, under that CPU's identity, when this thread next has interrupts on.
@@ -17,6 +21,7 @@
 #include "arch/hosted/hosted_impl.h"
 #include <errno.h>
 #include <sched.h>
+#include <semaphore.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -32,9 +37,10 @@
 static struct sigaction irq_before, nmi_before; /* what was there before hosted_start */
 static uint64_t child_skew_ns;                  /* [forked child] ahead of the clock */
 static pthread_t ticker;
-static bool ticker_runs;           /* [C] while started */
-static _Atomic bool ticker_stops;  /* [A] acquire / release */
-static _Atomic unsigned ticker_hz; /* [A] the fastest CPU's; relaxed */
+static bool ticker_runs;              /* [C] while started */
+static _Atomic bool ticker_stops;     /* [A] acquire / release */
+static sem_t ticker_wake;             /* what it sleeps on */
+static _Atomic uint64_t ticker_until; /* [A] when it wakes; seq_cst against tick_due */
 
 /* ---- Sending ---- */
 
@@ -108,7 +114,7 @@ static void irq_run_others(void)
 }
 
 /* Interrupts on: run all that is pending for this thread's CPU, if it (still) holds one. */
-void hosted_irq_take(void)
+void hosted_irq_handle(void)
 {
     for (;;) {
         unsigned long on = hosted_this.irq;
@@ -123,7 +129,8 @@ void hosted_irq_take(void)
             return;
         }
 
-        uint32_t bits = atomic_exchange_explicit(&cpu->pending, 0, memory_order_seq_cst);
+        uint32_t bits =
+            atomic_fetch_and_explicit(&cpu->pending, HOSTED_IRQ_PREEMPT, memory_order_seq_cst);
 
         cpu->taken++;
         irq_run(bits);
@@ -137,7 +144,7 @@ void hosted_irq_take(void)
         atomic_signal_fence(memory_order_seq_cst);
         hosted_this.irq = on;
         atomic_signal_fence(memory_order_seq_cst);
-        if (atomic_load_explicit(&cpu->pending, memory_order_seq_cst) == 0)
+        if ((atomic_load_explicit(&cpu->pending, memory_order_seq_cst) & ~HOSTED_IRQ_PREEMPT) == 0)
             return;
     }
 }
@@ -153,19 +160,22 @@ static void irq_rewind(ucontext_t *context)
 static void irq_on_signal(int signal, siginfo_t *info, void *context)
 {
     int saved_errno = errno;
+    uintptr_t entered = hosted_trap_enter(context);
     struct hosted_cpu *cpu = hosted_this.cpu;
 
     (void)signal, (void)info;
     irq_rewind(context);
     if (cpu != NULL && (hosted_this.irq & HOSTED_IRQ_DEPTH_MASK) == 0 &&
         atomic_load_explicit(&cpu->pending, memory_order_seq_cst) != 0)
-        hosted_irq_take();
+        hosted_irq_handle();
+    hosted_trap_leave(entered);
     errno = saved_errno;
 }
 
 static void irq_on_nmi(int signal, siginfo_t *info, void *context)
 {
     int saved_errno = errno;
+    uintptr_t entered = hosted_trap_enter(context);
     struct hosted_cpu *cpu = hosted_this.cpu;
     struct trap_frame frame = {context};
 
@@ -177,7 +187,39 @@ static void irq_on_nmi(int signal, siginfo_t *info, void *context)
         kernel_nmi(&frame);
         hosted_this.irq = state;
     }
+    hosted_trap_leave(entered);
     errno = saved_errno;
+}
+
+/*
+ * In a flow: that, and be preempted if that is asked for.  Returns on whatever thread the flow is gone
+ * on with.
+ */
+void hosted_irq_take(void)
+{
+    for (;;) {
+        hosted_irq_handle();
+        hosted_this.irq = hosted_this.irq + 1;
+        atomic_signal_fence(memory_order_seq_cst);
+
+        struct hosted_cpu *cpu = hosted_this.cpu;
+
+        if (cpu == NULL) { /* a loan that has ended */
+            hosted_this.irq = 0;
+            return;
+        }
+        if (atomic_fetch_and_explicit(&cpu->pending, ~(uint32_t)HOSTED_IRQ_PREEMPT,
+                                      memory_order_seq_cst) &
+            HOSTED_IRQ_PREEMPT)
+            kernel_preempt();
+
+        cpu = hosted_this.cpu;
+        atomic_signal_fence(memory_order_seq_cst);
+        hosted_this.irq = hosted_this.irq - 1;
+        atomic_signal_fence(memory_order_seq_cst);
+        if (atomic_load_explicit(&cpu->pending, memory_order_seq_cst) == 0)
+            return;
+    }
 }
 
 /* ---- Off and on ---- */
@@ -266,39 +308,70 @@ void hosted_relax_slow(void)
 
 /* ---- Ticks ---- */
 
+/* A tick that is due goes out, and the CPU's next is set; returns when that is, or UINT64_MAX. */
+static uint64_t ticker_serve(struct hosted_cpu *cpu, uint64_t now)
+{
+    uint64_t period = atomic_load_explicit(&cpu->tick_period, memory_order_relaxed);
+    uint64_t due = atomic_load_explicit(&cpu->tick_due, memory_order_seq_cst);
+    uint64_t next = period != 0 ? now / period * period + period : 0;
+
+    /* Whoever sets another one meanwhile wakes this thread, and has it look again. */
+    if (due != 0 && due <= now &&
+        atomic_compare_exchange_strong_explicit(&cpu->tick_due, &due, next, memory_order_seq_cst,
+                                                memory_order_seq_cst)) {
+        hosted_irq_raise(cpu, HOSTED_IRQ_TICK);
+        due = next;
+    }
+    return due != 0 ? due : UINT64_MAX;
+}
+
+/*
+ * It sleeps until the first tick that is due.  It says until when before it looks at the ticks, and
+ * who sets one looks at that after it has: so one of them sees the other, and it wakes in time.
+ */
 static void *ticker_thread(void *unused)
 {
-    uint64_t beat = 0;
-
     (void)unused;
     while (!atomic_load_explicit(&ticker_stops, memory_order_acquire)) {
-        unsigned fastest = atomic_load_explicit(&ticker_hz, memory_order_relaxed);
-        struct timespec pause = {0, NS_PER_SECOND / MAX(fastest, TICKER_HZ_MIN)};
+        uint64_t now = arch_ticks(), until = now + NS_PER_SECOND / TICKER_HZ_MIN;
 
-        nanosleep(&pause, NULL);
-        beat++;
-        for (unsigned id = 0; id < hosted_cpu_count; id++) {
-            unsigned hz = atomic_load_explicit(&hosted_cpus[id].tick_hz, memory_order_relaxed);
-
-            if (hz != 0 && beat % MAX(fastest / hz, 1u) == 0)
-                hosted_irq_raise(&hosted_cpus[id], HOSTED_IRQ_TICK);
-        }
+        atomic_store_explicit(&ticker_until, UINT64_MAX, memory_order_seq_cst);
+        for (unsigned id = 0; id < hosted_cpu_count; id++)
+            until = MIN(until, ticker_serve(&hosted_cpus[id], now));
         if (hosted_console_has_input())
             hosted_irq_raise(&hosted_cpus[0], HOSTED_IRQ_INPUT);
+
+        struct timespec end = {(time_t)(until / NS_PER_SECOND), (long)(until % NS_PER_SECOND)};
+
+        atomic_store_explicit(&ticker_until, until, memory_order_seq_cst);
+        (void)sem_clockwait(&ticker_wake, CLOCK_MONOTONIC, &end);
     }
     return NULL;
 }
 
+static void tick_set(uint64_t due, uint64_t period)
+{
+    unsigned long irq_state = arch_irq_save();
+    struct hosted_cpu *cpu = hosted_this.cpu;
+
+    atomic_store_explicit(&cpu->tick_period, period, memory_order_relaxed);
+    atomic_store_explicit(&cpu->tick_due, due, memory_order_seq_cst);
+    if (due != 0 && due < atomic_load_explicit(&ticker_until, memory_order_seq_cst))
+        sem_post(&ticker_wake);
+    arch_irq_restore(irq_state);
+}
+
+/* CPUs of one rate tick together: the fewer times the ticker wakes. */
 void arch_tick_start(unsigned hz)
 {
-    unsigned fastest = atomic_load_explicit(&ticker_hz, memory_order_relaxed);
+    uint64_t period = hz != 0 ? NS_PER_SECOND / MIN(hz, TICKER_HZ_MAX) : 0;
 
-    hz = MIN(hz, TICKER_HZ_MAX);
-    atomic_store_explicit(&hosted_cpus[arch_cpu_id()].tick_hz, hz, memory_order_relaxed);
-    while (fastest < hz &&
-           !atomic_compare_exchange_weak_explicit(&ticker_hz, &fastest, hz, memory_order_relaxed,
-                                                  memory_order_relaxed))
-        continue;
+    tick_set(period != 0 ? arch_ticks() / period * period + period : 0, period);
+}
+
+void arch_tick_once(uint64_t ticks)
+{
+    tick_set(arch_ticks() + MIN(ticks, (uint64_t)NS_PER_SECOND), 0);
 }
 
 uint64_t arch_ticks(void)
@@ -328,7 +401,8 @@ void hosted_irq_thread_init(void)
 
 void hosted_irq_start(void)
 {
-    struct sigaction irq = {.sa_sigaction = irq_on_signal, .sa_flags = SA_RESTART | SA_SIGINFO};
+    struct sigaction irq = {.sa_sigaction = irq_on_signal,
+                            .sa_flags = SA_RESTART | SA_SIGINFO | SA_ONSTACK};
     struct sigaction nmi = {.sa_sigaction = irq_on_nmi,
                             .sa_flags = SA_RESTART | SA_SIGINFO | SA_ONSTACK};
 
@@ -337,6 +411,7 @@ void hosted_irq_start(void)
     sigaddset(&nmi.sa_mask, HOSTED_SIGNAL_IRQ);
     sigaction(HOSTED_SIGNAL_IRQ, &irq, &irq_before);
     sigaction(HOSTED_SIGNAL_NMI, &nmi, &nmi_before);
+    sem_init(&ticker_wake, 0, 0);
     ticker_runs = pthread_create(&ticker, NULL, ticker_thread, NULL) == 0;
 }
 
@@ -344,8 +419,10 @@ void hosted_irq_stop(void)
 {
     if (ticker_runs) {
         atomic_store_explicit(&ticker_stops, true, memory_order_release);
+        sem_post(&ticker_wake);
         pthread_join(ticker, NULL);
     }
+    sem_destroy(&ticker_wake);
     sigaction(HOSTED_SIGNAL_IRQ, &irq_before, NULL);
     sigaction(HOSTED_SIGNAL_NMI, &nmi_before, NULL);
 }

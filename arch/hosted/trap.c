@@ -5,8 +5,9 @@
  * their own, so that the overflow of a thread's stack is reported too.  A thread that holds no CPU
  * gets what the process had installed before.
  *
- * Backtraces follow frame pointers.  Each is read only inside this thread's stack or trap stack,
- * and must lie above the one before, but for the step from the trap stack to the other.
+ * Backtraces follow frame pointers.  Each is read only inside this thread's stack, that of the kernel
+ * thread on it, or the trap stack, and must lie above the one before, but for the step from the trap
+ * stack to another.
  */
 #define _GNU_SOURCE
 #include "arch/hosted/hosted_impl.h"
@@ -14,7 +15,7 @@
 #include <sys/mman.h>
 #include "kernel/base/format.h"
 
-#define TRAP_STACK_BYTES (128 * KIB)
+#define TRAP_STACK_BYTES (256 * KIB) /* an interrupt, an NMI in it, and a trap in that */
 
 static const struct trap_kind {
     int signal;
@@ -59,6 +60,22 @@ static bool trap_lands(int signal, ucontext_t *context)
     if (landing != 0)
         *pc = (greg_t)landing;
     return landing != 0;
+}
+
+uintptr_t hosted_trap_enter(const ucontext_t *context)
+{
+    struct hosted_thread *self = hosted_this_find();
+    uintptr_t before = self->interrupted_sp;
+    uintptr_t sp = (uintptr_t)context->uc_mcontext.gregs[REG_RSP];
+
+    if (sp < self->trap_stack || sp >= self->trap_stack_end)
+        self->interrupted_sp = sp;
+    return before;
+}
+
+void hosted_trap_leave(uintptr_t entered)
+{
+    hosted_this.interrupted_sp = entered;
 }
 
 static void trap_on_signal(int signal, siginfo_t *info, void *context)
@@ -131,11 +148,25 @@ static bool frame_is_in(uintptr_t frame, uintptr_t low, uintptr_t high)
            high - frame >= 2 * sizeof(uintptr_t);
 }
 
+bool hosted_stack_find(uintptr_t addr, uintptr_t *low, uintptr_t *top)
+{
+    *low = hosted_this.stack_low;
+    *top = hosted_this.stack_high;
+    return (addr >= *low && addr < *top) || kernel_stack_bounds(addr, low, top);
+}
+
+static bool frame_is_on_stack(uintptr_t frame)
+{
+    uintptr_t low, top;
+
+    return hosted_stack_find(frame, &low, &top) && frame_is_in(frame, low, top);
+}
+
 /* Sanitizers: the stack is read as plain memory. */
 __attribute__((no_sanitize("address"), no_sanitize("thread"))) size_t arch_backtrace(
     const struct trap_frame *from, uintptr_t *pcs, size_t max)
 {
-    const struct hosted_thread *thread = &hosted_this;
+    const struct hosted_thread *thread = hosted_this_find();
     uintptr_t frame = (uintptr_t)__builtin_frame_address(0);
     size_t count = 0;
 
@@ -147,7 +178,7 @@ __attribute__((no_sanitize("address"), no_sanitize("thread"))) size_t arch_backt
     while (count < max) {
         bool on_trap_stack = frame_is_in(frame, thread->trap_stack, thread->trap_stack_end);
 
-        if (!on_trap_stack && !frame_is_in(frame, thread->stack_low, thread->stack_high))
+        if (!on_trap_stack && !frame_is_on_stack(frame))
             break;
 
         const volatile uintptr_t *words = (const uintptr_t *)frame;
@@ -156,8 +187,7 @@ __attribute__((no_sanitize("address"), no_sanitize("thread"))) size_t arch_backt
         if (pc == 0)
             break;
         pcs[count++] = pc;
-        if (next <= frame &&
-            !(on_trap_stack && frame_is_in(next, thread->stack_low, thread->stack_high)))
+        if (next <= frame && !(on_trap_stack && frame_is_on_stack(next)))
             break;
         frame = next;
     }
@@ -188,7 +218,9 @@ void hosted_trap_thread_init(void)
         trap_find_stack();
     if (hosted_this.trap_stack != 0)
         return;
-    if (sigaltstack(NULL, &present) == 0 && !(present.ss_flags & SS_DISABLE)) {
+    if (sigaltstack(NULL, &present) != 0 || present.ss_flags & SS_DISABLE)
+        present = (stack_t){.ss_flags = SS_DISABLE};
+    if (present.ss_size >= TRAP_STACK_BYTES) {
         own = present; /* the process, or a sanitizer, gave it one */
     } else {
         own.ss_sp = mmap(NULL, TRAP_STACK_BYTES, PROT_READ | PROT_WRITE,
@@ -197,6 +229,8 @@ void hosted_trap_thread_init(void)
             return;
         sigaltstack(&own, NULL);
         hosted_this.has_trap_stack = true;
+        hosted_this.prior_stack = (uintptr_t)present.ss_sp;
+        hosted_this.prior_bytes = present.ss_size;
     }
     hosted_this.trap_stack = (uintptr_t)own.ss_sp;
     hosted_this.trap_stack_end = (uintptr_t)own.ss_sp + own.ss_size;
@@ -204,10 +238,12 @@ void hosted_trap_thread_init(void)
 
 void hosted_trap_thread_fini(void)
 {
-    stack_t none = {.ss_flags = SS_DISABLE};
+    stack_t prior = {.ss_sp = (void *)hosted_this.prior_stack,
+                     .ss_size = hosted_this.prior_bytes,
+                     .ss_flags = hosted_this.prior_bytes == 0 ? SS_DISABLE : 0};
 
     if (hosted_this.has_trap_stack) {
-        sigaltstack(&none, NULL);
+        sigaltstack(&prior, NULL);
         munmap((void *)hosted_this.trap_stack, TRAP_STACK_BYTES);
     }
     hosted_this.has_trap_stack = false;
