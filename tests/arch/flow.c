@@ -102,9 +102,7 @@ static void ring_entry(void *arg)
         ring.order[me] = flow->rounds;
         arch_flow_switch(&flow->flow, &next->flow);
     }
-    if (me + 1 < FLOWS)
-        arch_flow_switch(&flow->flow, &next->flow);
-    test_flow_stop(&ring.flows[0]);
+    arch_flow_switch(&flow->flow, me + 1 < FLOWS ? &next->flow : &ring.flows[0].back);
 }
 
 TEST(flow, many_take_turns)
