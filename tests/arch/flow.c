@@ -1,64 +1,15 @@
 /*
- * Flows, without a scheduler: the tests switch themselves, and stand in for who owns the flows where
- * preemption is asked for (kernel/flow.h).
+ * Flows, without a scheduler: the tests switch themselves.  Preemption is in flow_preempt.c.
  */
-#include "kernel/flow.h"
 #include "kernel/base/string.h"
 #include "kernel/cpus.h"
 #include "kernel/lock.h"
 #include "kernel/percpu.h"
 #include "kernel/time.h"
-#include "mm/page/page.h"
-#include "tests/test.h"
+#include "tests/arch/flow_test.h"
 
-#define STACK_PAGES 16
-#define ROUNDS      1000u
-#define FLOWS       8u
-
-/* A flow on a stack of its own, and the one that goes on when it stops. */
-struct test_flow {
-    struct arch_flow flow;
-    struct arch_flow back;
-    uintptr_t low, top;
-    struct test *t;
-    unsigned rounds;
-};
-
-static bool test_flow_create(struct test_flow *flow, void (*entry)(void *arg))
-{
-    flow->low = (uintptr_t)page_alloc(STACK_PAGES, 0);
-    flow->top = flow->low + STACK_PAGES * PAGE_BYTES;
-    if (flow->low == 0)
-        return false;
-    arch_flow_adopt(&flow->back);
-    arch_flow_init(&flow->flow, flow->low, flow->top, entry, flow);
-    return true;
-}
-
-static void test_flow_destroy(struct test_flow *flow)
-{
-    arch_flow_end(&flow->flow);
-    page_free((void *)flow->low, STACK_PAGES);
-}
-
-static bool test_flow_holds(const struct test_flow *flow, uintptr_t addr)
-{
-    return addr >= flow->low && addr < flow->top;
-}
-
-static void test_flow_run(struct test_flow *flow)
-{
-    arch_irq_disable();
-    arch_flow_switch(&flow->back, &flow->flow);
-    arch_irq_enable();
-}
-
-/* The last thing that a flow does. */
-static NORETURN void test_flow_stop(struct test_flow *flow)
-{
-    arch_flow_switch(&flow->flow, &flow->back);
-    __builtin_unreachable();
-}
+#define ROUNDS 1000u
+#define FLOWS  8u
 
 /* ---- Switching ---- */
 
@@ -162,130 +113,6 @@ TEST(flow, registers_are_kept)
         EXPECT(t, differ == 0);
     }
     test_flow_destroy(&flow);
-}
-
-/* ---- Preemption ---- */
-
-static struct {
-    struct test_flow flow;
-    _Atomic unsigned calls;     /* of kernel_preempt on the flow's stack; relaxed */
-    _Atomic unsigned own_calls; /* where nothing was switched to; relaxed */
-    size_t count;
-    uintptr_t pcs[32]; /* a backtrace from there */
-} preempted;
-
-static bool preempted_bounds(uintptr_t addr, uintptr_t *low, uintptr_t *top)
-{
-    *low = preempted.flow.low;
-    *top = preempted.flow.top;
-    return test_flow_holds(&preempted.flow, addr);
-}
-
-static void preempted_changed(bool has_entered)
-{
-    (void)has_entered;
-}
-
-/* The flow is left and gone on with, in the middle of being preempted. */
-static void preempted_here(void)
-{
-    struct test_flow *flow = &preempted.flow;
-
-    if (!test_flow_holds(flow, (uintptr_t)__builtin_frame_address(0))) {
-        atomic_fetch_add_explicit(&preempted.own_calls, 1, memory_order_relaxed);
-        return;
-    }
-    EXPECT(flow->t, !arch_irq_enabled());
-    preempted.count = arch_backtrace(NULL, preempted.pcs, ARRAY_COUNT(preempted.pcs));
-    arch_flow_switch(&flow->flow, &flow->back);
-    atomic_fetch_add_explicit(&preempted.calls, 1, memory_order_relaxed);
-}
-
-static const struct flow_owner preempting = {preempted_here, preempted_changed, preempted_bounds};
-
-static void preempt_ask(void *unused)
-{
-    (void)unused;
-    arch_preempt_ask();
-}
-
-/* The interrupt is due; seen in the backtrace. */
-NOINLINE static void preempted_spin(unsigned calls)
-{
-    arch_irq_enable();
-    while (atomic_load_explicit(&preempted.calls, memory_order_relaxed) < calls)
-        arch_relax();
-}
-
-static void preempted_entry(void *arg)
-{
-    struct test_flow *flow = arg;
-
-    for (flow->rounds = 1; flow->rounds < 100; flow->rounds++) {
-        struct cpu_post post;
-
-        cpu_post(&post, arch_cpu_id(), preempt_ask, NULL);
-        preempted_spin(flow->rounds);
-        while (!cpu_post_is_done(&post))
-            arch_relax();
-        EXPECT(flow->t, arch_irq_enabled());
-        arch_irq_disable();
-    }
-    test_flow_stop(flow);
-}
-
-static bool preempted_shows(const char *function)
-{
-    for (size_t i = 0; i < preempted.count; i++) {
-        const char *name;
-        size_t offset;
-
-        if (arch_symbol(preempted.pcs[i] - 1, &name, &offset) && strcmp(name, function) == 0)
-            return true;
-    }
-    return false;
-}
-
-TEST(flow, interrupt_preempts_on_the_flows_own_stack)
-{
-    struct test_flow *flow = &preempted.flow;
-
-    memset(&preempted, 0, sizeof(preempted));
-    flow->t = t;
-    REQUIRE(t, test_flow_create(flow, preempted_entry));
-    const struct flow_owner *before = flow_owner_set(&preempting);
-
-    for (unsigned round = 0; round < 99; round++) {
-        test_flow_run(flow);
-        EXPECT(t, preempted.calls == round);
-        EXPECT(t, flow->rounds == round + 1);
-    }
-    test_flow_run(flow);
-    flow_owner_set(before);
-
-    EXPECT(t, preempted.calls == 99);
-    EXPECT(t, flow->rounds == 100);
-    EXPECT(t, preempted_shows("preempted_here"));
-    EXPECT(t, preempted_shows("preempted_spin"));
-    EXPECT(t, preempted_shows("preempted_entry"));
-    EXPECT(t, preempted_shows("flow_start"));
-    test_flow_destroy(flow);
-    flow->low = flow->top = 0;
-}
-
-/* Outside of interrupts too: as soon as they are on. */
-TEST(flow, preemption_waits_for_interrupts_on)
-{
-    memset(&preempted, 0, sizeof(preempted));
-    const struct flow_owner *before = flow_owner_set(&preempting);
-
-    unsigned long irq_state = arch_irq_save();
-    arch_preempt_ask();
-    EXPECT(t, preempted.own_calls == 0);
-    arch_irq_restore(irq_state);
-    while (preempted.own_calls == 0)
-        arch_relax();
-    flow_owner_set(before);
 }
 
 /* ---- Many CPUs: each flow goes round them ---- */
