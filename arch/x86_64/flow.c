@@ -66,14 +66,11 @@ void arch_preempt_ask(void)
         arch_ipi_send(arch_cpu_id());
 }
 
-struct trap_frame *flow_preempted(const struct trap_frame *frame)
+struct trap_frame *flow_preempt(const struct trap_frame *frame)
 {
-    if (LIKELY(*PREEMPT_HERE == 0))
-        return NULL;
-    *PREEMPT_HERE = 0;
-
     struct trap_frame *copy = (struct trap_frame *)ALIGN_DOWN(frame->rsp, 16u) - 1;
 
+    *PREEMPT_HERE = 0;
     *copy = *frame;
     return copy;
 }

@@ -50,7 +50,7 @@ struct trap_frame *trap_dispatch(struct trap_frame *frame)
     if (frame->vector >= VECTOR_FIRST_IRQ) {
         frame->rip = sequence_rewind(frame->rip);
         interrupt_dispatch((unsigned)frame->vector);
-        return flow_preempted(frame);
+        return UNLIKELY(flow_is_preempted()) ? flow_preempt(frame) : NULL;
     }
     if (frame->vector == VECTOR_NMI) {
         trap_nmi(frame);

@@ -21,14 +21,19 @@ extern char trap_resume[]; /* where kernel_preempt does */
 /* For tests: called after each instruction while RFLAGS.TF is set; NULL: that is a trap. */
 extern void (*trap_on_step)(struct trap_frame *frame);
 
-/* From trap_entry.S, interrupts off.  Not NULL: as flow_preempted. */
+/* From trap_entry.S, interrupts off.  Not NULL: as flow_preempt. */
 struct trap_frame *trap_dispatch(struct trap_frame *frame);
 
 /*
- * flow_preempted -- at the end of an interrupt (flow.c): NULL, go on with what was interrupted; or
- * the copy of its frame, on its own stack, on which to call kernel_preempt first.
+ * flow_preempt -- at the end of an interrupt in which preemption was asked for (flow.c): the copy of
+ * its frame, on the stack of what was interrupted, on which to call kernel_preempt first.
  */
-struct trap_frame *flow_preempted(const struct trap_frame *frame);
+struct trap_frame *flow_preempt(const struct trap_frame *frame);
+
+static inline bool flow_is_preempted(void)
+{
+    return *(const __seg_gs uint32_t *)(uintptr_t)&cpu_identity.preempt_asked != 0;
+}
 
 /* Name the trap for a report: into text[0 .. bytes). */
 void trap_describe(const struct trap_frame *frame, uint64_t cr2, char *text, size_t bytes);

@@ -5,6 +5,7 @@
 #include "kernel/flow.h"
 #include "kernel/base/string.h"
 #include "kernel/cpus.h"
+#include "kernel/time.h"
 #include "tests/arch/flow_test.h"
 
 static struct {
@@ -58,6 +59,24 @@ NOINLINE static void preempted_spin(unsigned calls)
         arch_relax();
 }
 
+static void preempt_not(void *unused)
+{
+    (void)unused;
+}
+
+static void preempted_interrupt(cpu_fn *fn)
+{
+    struct cpu_post post;
+
+    cpu_post(&post, arch_cpu_id(), fn, NULL);
+    while (!cpu_post_is_done(&post))
+        arch_relax();
+}
+
+/*
+ * By turns the interrupt comes at once, and when interrupts are turned on.  One that does not ask is
+ * none to be preempted by.
+ */
 static void preempted_entry(void *arg)
 {
     struct test_flow *flow = arg;
@@ -65,10 +84,14 @@ static void preempted_entry(void *arg)
     for (flow->rounds = 1; flow->rounds < 100; flow->rounds++) {
         struct cpu_post post;
 
+        if (flow->rounds % 2 == 0)
+            arch_irq_enable();
         cpu_post(&post, arch_cpu_id(), preempt_ask, NULL);
         preempted_spin(flow->rounds);
         while (!cpu_post_is_done(&post))
             arch_relax();
+        preempted_interrupt(preempt_not);
+        EXPECT(flow->t, preempted.calls == flow->rounds);
         EXPECT(flow->t, arch_irq_enabled());
         arch_irq_disable();
     }
@@ -167,11 +190,13 @@ TEST(flow, preemption_waits_for_interrupts_on)
     memset(&preempted, 0, sizeof(preempted));
     const struct flow_owner *before = flow_owner_set(&preempting);
 
+    arch_tick_start(0); /* whose interrupt would do */
     unsigned long irq_state = arch_irq_save();
     arch_preempt_ask();
     EXPECT(t, preempted.own_calls == 0);
     arch_irq_restore(irq_state);
     while (preempted.own_calls == 0)
         arch_relax();
+    arch_tick_start(TIME_TICK_HZ);
     flow_owner_set(before);
 }
