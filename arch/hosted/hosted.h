@@ -17,10 +17,11 @@
  * has ended takes an idle CPU if there is one, else it panics.
  *
  * Signals SIGRTMIN+1 and SIGRTMIN+2 belong to the port, as do SIGSEGV, SIGBUS, SIGILL and SIGFPE
- * of threads that hold a CPU.  A panic writes its report to standard output and aborts.
+ * of threads that hold a CPU; handlers run on an alternate stack, which the port gives to a thread
+ * while it holds one, if its own has less than 256 KiB.  A panic writes its report to standard output and aborts.
  *
  * After fork() the child has one thread, which stands in for all CPUs: calls to other CPUs run on
- * it, jobs for others never do.
+ * it, jobs for others never do, nor do kernel threads on other CPUs, or what waits there.
  */
 #pragma once
 

@@ -212,6 +212,8 @@ void hosted_irq_take(void)
                                       memory_order_seq_cst) &
             HOSTED_IRQ_PREEMPT)
             kernel_preempt();
+        if ((hosted_this.irq & HOSTED_IRQ_DEPTH_MASK) != 1)
+            hosted_irq_misnested(hosted_this.irq);
 
         cpu = hosted_this.cpu;
         atomic_signal_fence(memory_order_seq_cst);
