@@ -69,7 +69,7 @@ TEST_SOURCES := $(BOOT_PURE_SRCS) $(ARCH_PURE_SRCS) \
                                tests/bench/native/%, \
                              $(wildcard tests/*.c tests/*/*.c tests/*/*/*.c))
 KERNEL_SOURCES := $(sort $(BOOT_KERNEL_SRCS) $(TEST_SOURCES) \
-                    $(wildcard arch/x86_64/*.[cS] kernel/*.c kernel/base/*.c mm/*.c mm/*/*.c))
+                    $(wildcard arch/x86_64/*.[cS] kernel/*.c kernel/*/*.c mm/*.c mm/*/*.c))
 
 # kernel_image FOLDER,FLAGS -- FOLDER/kernel.elf, linked twice: from the addresses of the first link
 # come the tables of functions and lines that backtraces show, which must be right for the second.

@@ -267,6 +267,7 @@ size_t arch_stack_ranges(uintptr_t sp, struct arch_range out[ARCH_STACK_RANGES])
  * leaves as they are stand on its stack, from `sp` on; where a flow was interrupted, all of them do.
  * So [sp, the stack's top) is all that it lives on.
  */
+#define ARCH_HAS_IDLE_FLOW (__STDC_HOSTED__ != 0) /* on CPU 0 too, besides the flow that boots */
 
 /*
  * arch_flow_init -- a flow that begins with entry(arg), interrupts off, when it is switched to first.
@@ -284,11 +285,11 @@ void arch_flow_end(struct arch_flow *flow);
 void arch_flow_adopt(struct arch_flow *flow);
 
 /*
- * arch_flow_switch -- leave `from`, which runs here, and go on with `to`, which runs nowhere.  Returns
- * when somebody switches to `from`, on whatever CPU; a flow that is a CPU's own only on that CPU.
- * Interrupts off, before and after.
+ * void arch_flow_switch(struct arch_flow *from, struct arch_flow *to), in arch_inline.h -- leave
+ * `from`, which runs here, and go on with `to`, which runs nowhere.  Returns when somebody switches to
+ * `from`, on whatever CPU; a flow that is a CPU's own only on that CPU.  Interrupts off, before and
+ * after.
  */
-void arch_flow_switch(struct arch_flow *from, struct arch_flow *to);
 
 /*
  * arch_preempt_ask -- call kernel_preempt() on this CPU, on the stack of the flow that runs, when its
@@ -308,21 +309,34 @@ void arch_preempt_ask(void);
  * uses that address there must not run, and neither page nor table may be used for anything else.
  *
  *   arch_stack_region     its first byte, and how long it is; never changes
- *   arch_stack_open       false: take_page, which gives zeroed pages, gave NULL; nothing has changed
- *   arch_stack_close      nothing is mapped there; the tables that nobody needs go to give_page
+ *   arch_stack_open       false: take_page, which gives zeroed pages, gave NULL; to be closed then
+ *   arch_stack_close      nothing is mapped there; the tables that nobody needs go to give_page.  While
+ *                         they wait, their words may hold anything whose lowest bit is 0
  *   arch_stack_map        one page, at an address that is opened and has none; in a handler of page
  *                         faults too.  The page's contents are kept.  Hosted: false where the process
  *                         may have no more mappings
- *   arch_stack_unmap      the page that was mapped there
+ *   arch_stack_unmap      the page that was mapped there; NULL: none was
  *   context               irq; open and close: one CPU at a time, the others: one for a stack
  */
 #define ARCH_STACK_UNIT (512 * ARCH_PAGE_BYTES)
+
+/*
+ * False: no page fault asks for a page; what is opened can be used as a whole.  So under the thread
+ * sanitizer, whose own code runs on the stack of who calls it, holds locks there that a handler would
+ * need too, and can be interrupted by no fault.
+ */
+#if __STDC_HOSTED__
+#define ARCH_STACK_FAULTS (!HOSTED_THREAD_SANITIZER)
+#else
+#define ARCH_STACK_FAULTS true
+#endif
 
 uintptr_t arch_stack_region(size_t *bytes);
 bool arch_stack_open(uintptr_t addr, size_t bytes, void *(*take_page)(void));
 void arch_stack_close(uintptr_t addr, size_t bytes, void (*give_page)(void *page));
 bool arch_stack_map(uintptr_t addr, void *page);
 void *arch_stack_unmap(uintptr_t addr);
+void *arch_stack_page(uintptr_t addr); /* what is mapped there; NULL: nothing.  Any context */
 void arch_stack_flush_here(void);
 void arch_stack_flush_all(void); /* waits for all CPUs, whatever they hold; irq */
 

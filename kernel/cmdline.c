@@ -20,6 +20,7 @@ struct settings settings = {
     .zeroahead_bytes = SETTING_AUTO,
     .quarantine_bytes = SETTING_AUTO,
     .guard_rate = 20000,
+    .watchdog = 10,
 };
 
 enum setting_kind {
@@ -74,6 +75,7 @@ static const struct setting cmdline_table[] = {
      "0 (none) or 1MiB to 64TiB, as in 512M"},
     {"gctrace", SETTING_NUMBER, &settings.gctrace, 0, 2, "0, 1 or 2"},
     {"schedtrace", SETTING_NUMBER, &settings.schedtrace_ms, 0, 3600000, "0 (off) to 3600000 ms"},
+    {"watchdog", SETTING_NUMBER, &settings.watchdog, 0, 3600, "0 (off) to 3600 s"},
     {"scavtrace", SETTING_NUMBER, &settings.scavtrace, 0, 1, "0 or 1"},
     {"gcstoptheworld", SETTING_NUMBER, &settings.gcstoptheworld, 0, 2, "0, 1 or 2"},
     {"gccheckmark", SETTING_NUMBER, &settings.gccheckmark, 0, 1, "0 or 1"},

@@ -14,6 +14,7 @@
 #include "mm/slab/guard.h"
 #include "mm/slab/slab.h"
 #include "mm/span/span.h"
+#include "mm/stack/stack.h"
 
 static void commands_bytes_print(const char *what, size_t bytes, const char *remark)
 {
@@ -342,6 +343,28 @@ static void panic_lock_order(void)
     spin_lock(&outer);
 }
 
+/* Touch a stack that grows, `bytes` below its top, from the one that runs. */
+static void panic_touch_stack(size_t bytes)
+{
+    struct stack stack;
+
+    if (!stack_create(&stack, 0))
+        return;
+    (void)arch_irq_save();
+    stack_enter(&stack);
+    *(volatile char *)panic_hide((void *)(stack.top - bytes)) = 0;
+}
+
+static void panic_stack_limit(void)
+{
+    panic_touch_stack(STACK_DEFAULT_BYTES - 8);
+}
+
+static void panic_stack_reserve(void)
+{
+    panic_touch_stack((STACK_RESERVE_PAGES + 2) * PAGE_BYTES);
+}
+
 static void panic_plain(void)
 {
     panic("asked for");
@@ -368,6 +391,8 @@ static const struct panic_kind {
     {"guard-overflow", panic_guard_overflow},
     {"guard-use-after-free", panic_guard_use_after_free},
     {"guard-corruption", panic_guard_corruption},
+    {"stack-limit", panic_stack_limit},
+    {"stack-reserve", panic_stack_reserve},
 };
 
 static int commands_panic(int argc, char **argv)

@@ -31,6 +31,7 @@ void kernel_console_input(void)
 
     console_fill_locked();
     spin_unlock(&console_in, irq_state);
+    cpu_note_interrupt();
 }
 
 int console_read(void)

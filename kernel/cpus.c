@@ -26,6 +26,7 @@
 #include "kernel/base/check.h"
 #include "kernel/base/string.h"
 #include "kernel/percpu.h"
+#include "kernel/preempt.h"
 #include "kernel/print.h"
 #include "kernel/time.h"
 
@@ -39,6 +40,13 @@ static _Atomic unsigned idle_runs;  /* [A] functions under way; seq_cst */
 
 static PERCPU(_Atomic(struct cpu_call_node *), cpu_calls); /* [A] release / acquire */
 static PERCPU(_Atomic(struct cpu_work *), cpu_job);        /* [A] release / acquire */
+
+static const struct cpu_scheduler *cpu_scheduler; /* [C] once set; NULL: none */
+
+static PERCPU(uint64_t, cpu_interrupted); /* [P] */
+
+/* arch_ticks() at which idle work wants to be asked again, less 1: 0 is none. */
+static PERCPU(uint64_t, cpu_idle_due); /* [P] */
 
 unsigned cpus_online(void)
 {
@@ -127,6 +135,33 @@ void kernel_ipi(void)
         cpu_work_run(node->call);
         node = next;
     }
+    cpu_note_interrupt();
+    if (cpu_scheduler == NULL)
+        return;
+    if (atomic_load_explicit(this_cpu(cpu_job), memory_order_relaxed) != NULL)
+        arch_preempt_ask();
+    cpu_scheduler->look();
+}
+
+uint64_t cpu_interrupts(void)
+{
+    return *this_cpu(cpu_interrupted);
+}
+
+__attribute__((no_sanitize("thread"))) uint64_t cpu_interrupts_of(unsigned cpu)
+{
+    return *(volatile uint64_t *)cpu_var(cpu_interrupted, cpu);
+}
+
+void cpu_note_interrupt(void)
+{
+    (*this_cpu(cpu_interrupted))++;
+}
+
+bool cpu_own_flow_is_wanted(void)
+{
+    return atomic_load_explicit(this_cpu(cpu_job), memory_order_relaxed) != NULL ||
+           arch_idle_is_wanted();
 }
 
 /*
@@ -222,7 +257,11 @@ void cpu_idle_hold(void)
 
 void cpu_idle_release(void)
 {
-    CHECK(atomic_fetch_sub_explicit(&idle_holds, 1, memory_order_seq_cst) > 0);
+    unsigned before = atomic_fetch_sub_explicit(&idle_holds, 1, memory_order_seq_cst);
+
+    CHECK(before > 0);
+    for (unsigned cpu = 0; before == 1 && cpu < cpus_online(); cpu++)
+        arch_ipi_send(cpu); /* those that sleep look again */
 }
 
 /* First counted, then asked whether it may; a hold does the reverse, so one sees the other. */
@@ -230,20 +269,63 @@ static bool cpu_idle_run(idle_fn *fn)
 {
     bool wants_more = false;
 
+    preempt_disable();
     atomic_fetch_add_explicit(&idle_runs, 1, memory_order_seq_cst);
     if (atomic_load_explicit(&idle_holds, memory_order_seq_cst) == 0)
         wants_more = fn();
     atomic_fetch_sub_explicit(&idle_runs, 1, memory_order_seq_cst);
+    preempt_enable();
     return wants_more;
+}
+
+void cpu_schedule_by(const struct cpu_scheduler *scheduler)
+{
+    cpu_scheduler = scheduler;
+}
+
+void cpu_idle_again(uint64_t ticks)
+{
+    unsigned long irq_state = arch_irq_save();
+    uint64_t *due = this_cpu(cpu_idle_due);
+    uint64_t at = arch_ticks() + ticks;
+
+    if (*due == 0 || at < *due)
+        *due = at;
+    arch_irq_restore(irq_state);
+}
+
+uint64_t cpu_idle_next(void)
+{
+    uint64_t due = *this_cpu(cpu_idle_due);
+
+    return due != 0 ? due : UINT64_MAX;
+}
+
+static void cpu_sleep(void)
+{
+    if (cpu_scheduler == NULL) {
+        arch_idle();
+    } else if (cpu_scheduler->rest()) {
+        arch_idle();
+        arch_irq_disable();
+        cpu_scheduler->rested();
+        arch_irq_enable();
+    } else {
+        arch_irq_enable();
+        return;
+    }
+    *this_cpu(cpu_idle_due) = 0;
 }
 
 void cpu_idle_wait(struct cpu_idle *idle)
 {
     size_t count = (size_t)(__stop_idle_table - __start_idle_table);
 
+    if (cpu_scheduler != NULL && cpu_scheduler->wait())
+        return;
     if (idle->quiet >= count) {
         idle->quiet = 0;
-        arch_idle();
+        cpu_sleep();
         return;
     }
     arch_idle_poll();
@@ -257,15 +339,23 @@ void kernel_cpu_idle(void)
 {
     struct cpu_idle idle = {0};
 
+    if (cpu_scheduler != NULL)
+        cpu_scheduler->begin();
     for (;;) {
         arch_irq_disable();
         struct cpu_work *job =
             atomic_exchange_explicit(this_cpu(cpu_job), NULL, memory_order_acquire);
-        if (job == NULL) {
+        if (job == NULL && cpu_scheduler != NULL && cpu_scheduler->run()) {
+            arch_irq_enable();
+        } else if (job == NULL) {
             cpu_idle_wait(&idle);
-            continue;
+        } else {
+            if (cpu_scheduler != NULL)
+                cpu_scheduler->busy();
+            preempt_disable();
+            arch_irq_enable();
+            cpu_work_run(job);
+            preempt_enable();
         }
-        arch_irq_enable();
-        cpu_work_run(job);
     }
 }

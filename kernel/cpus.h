@@ -55,15 +55,44 @@ bool cpu_post_is_done(const struct cpu_post *post);
 void cpu_run_all(unsigned count, cpu_fn *fn, void *arg);
 
 /*
+ * What a CPU asks the scheduler, once there is one (kernel/thread/sched.c).  All of these are called
+ * with interrupts off.
+ */
+struct cpu_scheduler {
+    void (*begin)(void); /* the CPU's own flow begins */
+    bool (*run)(
+        void); /* the CPU's own flow: run threads until there are none; false: there were none */
+    bool (*rest)(void);   /* it will sleep now; false: it must not, there is work */
+    void (*rested)(void); /* and is awake */
+    void (*busy)(void);   /* it will do more than idle work */
+    bool (*wait)(
+        void); /* any flow, instead of sleep: a thread waits for this CPU's next interrupt, and
+                             has, with interrupts on; false: it is the CPU's own flow, which shall sleep */
+    void (*look)(void); /* an IPI has come: somebody may have been given to this CPU */
+};
+
+uint64_t cpu_interrupts(void); /* taken by this CPU: ticks, IPIs, input; interrupts off */
+uint64_t cpu_interrupts_of(unsigned cpu); /* about; any context */
+void cpu_note_interrupt(void);            /* one more */
+bool cpu_own_flow_is_wanted(void);        /* a job waits for it, or the port; interrupts off */
+void cpu_schedule_by(const struct cpu_scheduler *scheduler); /* once, CPU 0, before others start */
+
+/*
  * IDLE_WORK(fn) -- at file scope: every idle CPU calls fn, from time to time and from whatever CPU
  * has nothing else to do, CPU 0 in the monitor's wait for input included.
  *   fn       does a bounded piece of work, about 50 us at most; returns true if it wants to be
- *            called again soon; else it is called after the CPU's next interrupt (a tick, at the
- *            latest).  On several CPUs at once
- *   context  ordinary, no lock held
+ *            called again soon; else it is called after the CPU's next interrupt, and at the
+ *            latest when the time is over that it has given to cpu_idle_again.  On several CPUs at
+ *            once
+ *   context  ordinary, no lock held, preemption off
  */
 typedef bool idle_fn(void);
 #define IDLE_WORK(fn) static idle_fn *const idle_ptr_##fn USED SECTION("idle_table") = fn
+
+/* This CPU shall not sleep for longer than so many of arch_ticks(), once.  In an idle function. */
+void cpu_idle_again(uint64_t ticks);
+uint64_t cpu_idle_next(
+    void); /* the arch_ticks() that it has to be awake by; UINT64_MAX: none.  Interrupts off */
 
 /* How far a flow that waits has come in asking for idle work; {0} to begin with. */
 struct cpu_idle {

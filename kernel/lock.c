@@ -15,8 +15,10 @@
 #include "kernel/percpu.h"
 #include "kernel/print.h"
 
-#define LOCK_HELD_MAX 16 /* at once on one CPU: the ranks, and a few of spin_try_lock */
-_Static_assert(LOCK_HELD_MAX >= LOCK_RANK_COUNT, "every rank may be held at once");
+/* At once on one CPU: the ranks, a few of spin_try_lock, and of one rank many. */
+#define LOCK_HELD_MAX (28 + SPIN_LOCK_ALSO_MAX)
+_Static_assert(LOCK_HELD_MAX >= LOCK_RANK_COUNT + SPIN_LOCK_ALSO_MAX,
+               "every rank may be held at once");
 
 struct lock_held {
     struct spinlock *locks[LOCK_HELD_MAX]; /* [P] in the order taken */
@@ -36,7 +38,8 @@ static const char *lock_rank_name(uint32_t rank)
     return rank < LOCK_RANK_COUNT ? names[rank] : "(no rank)";
 }
 
-static void lock_check_order(const struct spinlock *lock)
+/* also: others of its rank may be held, at lower addresses. */
+static void lock_check_order(const struct spinlock *lock, bool also)
 {
     const struct lock_held *held = this_cpu(lock_held);
 
@@ -45,6 +48,8 @@ static void lock_check_order(const struct spinlock *lock)
     for (unsigned i = 0; i < held->count; i++) {
         if (held->locks[i] == lock)
             panic("lock order: %s is taken twice", lock_rank_name(lock->rank));
+        if (also && held->locks[i]->rank == lock->rank && held->locks[i] < lock)
+            continue;
         if (held->locks[i]->rank >= lock->rank)
             panic("lock order: %s is taken while %s is held", lock_rank_name(lock->rank),
                   lock_rank_name(held->locks[i]->rank));
@@ -81,25 +86,42 @@ void lock_dump_held(unsigned cpu)
         printk("  holds lock %s\n", lock_rank_name(held->locks[i]->rank));
 }
 
-static COLD void spin_lock_slow(struct spinlock *lock, uint32_t ticket)
+void spin_lock_slow(struct spinlock *lock, uint32_t ticket)
 {
     atomic_fetch_add_explicit(&lock->waits, 1, memory_order_relaxed);
     while (atomic_load_explicit(&lock->serving, memory_order_acquire) != ticket)
         arch_relax();
 }
 
-unsigned long spin_lock(struct spinlock *lock)
+static ALWAYS_INLINE void spin_take(struct spinlock *lock, bool also)
 {
-    unsigned long irq_state = arch_irq_save();
-
     if (CONFIG_DEBUG)
-        lock_check_order(lock);
+        lock_check_order(lock, also);
     uint32_t ticket = atomic_fetch_add_explicit(&lock->next, 1, memory_order_relaxed);
     if (UNLIKELY(atomic_load_explicit(&lock->serving, memory_order_acquire) != ticket))
         spin_lock_slow(lock, ticket);
     if (CONFIG_DEBUG)
         lock_held_add(lock);
+}
+
+void spin_lock_checked(struct spinlock *lock)
+{
+    CHECK(!arch_irq_enabled());
+    spin_take(lock, false);
+}
+
+unsigned long spin_lock(struct spinlock *lock)
+{
+    unsigned long irq_state = arch_irq_save();
+
+    spin_take(lock, false);
     return irq_state;
+}
+
+void spin_lock_also(struct spinlock *lock)
+{
+    CHECK(!arch_irq_enabled());
+    spin_take(lock, true);
 }
 
 bool spin_try_lock(struct spinlock *lock, unsigned long *irq_state)
@@ -119,12 +141,17 @@ bool spin_try_lock(struct spinlock *lock, unsigned long *irq_state)
     return true;
 }
 
-void spin_unlock(struct spinlock *lock, unsigned long irq_state)
+void spin_unlock_checked(struct spinlock *lock)
 {
     if (CONFIG_DEBUG)
         lock_held_remove(lock);
     uint32_t ticket = atomic_load_explicit(&lock->serving, memory_order_relaxed);
     atomic_store_explicit(&lock->serving, ticket + 1, memory_order_release);
+}
+
+void spin_unlock(struct spinlock *lock, unsigned long irq_state)
+{
+    spin_unlock_checked(lock);
     arch_irq_restore(irq_state);
 }
 

@@ -17,6 +17,7 @@
 #include "kernel/nodes.h"
 #include "kernel/panic.h"
 #include "kernel/print.h"
+#include "kernel/thread/sched.h"
 #include "kernel/time.h"
 #include "kernel/verdict.h"
 #include "mm/mm.h"
@@ -112,11 +113,13 @@ void kernel_init(const struct boot_info *info)
     mm_init();                     /* page_alloc, kmalloc, from the first memory; no early_alloc */
     arch_interrupt_init();         /* arch_cpu_count, the clock's frequency */
     arch_tick_start(TIME_TICK_HZ); /* kernel_tick, as soon as interrupts are on */
+    sched_init();                  /* thread_create; this flow is the thread "main" */
     arch_irq_enable();             /* console input, IPIs */
     main_start_cpus();             /* cpu_call, cpu_run_all */
     boot_memory_fill();            /* page_alloc finds all of memory */
     boot_memory_give();            /* the way in's memory is gone: info too */
     main_start_scavenger();        /* idle CPUs give free memory back to the host */
+    sched_trace_start();           /* schedtrace= */
     time_boot_done();              /* kernel_boot_ticks */
     main_report();
 }

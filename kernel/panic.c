@@ -25,6 +25,7 @@
 #define PANIC_FRAME_MAX   32 /* callers in a backtrace */
 #define PANIC_EXIT_STATUS 1u
 #define PANIC_TEXT_BYTES  200
+#define PANIC_EXPLAIN_MAX 4u
 
 struct panic_record {
     uintptr_t pcs[PANIC_FRAME_MAX]; /* [P] until is_stopped, then constant */
@@ -33,8 +34,10 @@ struct panic_record {
 };
 
 static PERCPU(struct panic_record, panic_record);
-static _Atomic uint32_t panic_owner;    /* [A] CPU + 1 that reports, 0: none; acquire / release */
-static panic_explain_fn *panic_explain; /* [C] once set; NULL: nobody knows more */
+static _Atomic uint32_t panic_owner; /* [A] CPU + 1 that reports, 0: none; acquire / release */
+static void (*panic_teller)(void);   /* [C] once set; NULL: none */
+static bool (*panic_nmi)(struct trap_frame *);              /* [C] once set; NULL: none */
+static panic_explain_fn *panic_explains[PANIC_EXPLAIN_MAX]; /* [C] once set; the rest NULL */
 static uint32_t panic_depth; /* [panic_owner] panics of the owner inside its own report */
 
 static void panic_frame_print(size_t idx, uintptr_t pc,
@@ -155,6 +158,8 @@ static NORETURN void panic_report(const struct trap_frame *frame, uintptr_t call
     vprintk("panic: ", format, args);
     panic_print_this_cpu(frame, caller);
     panic_print_others();
+    if (panic_teller != NULL)
+        panic_teller();
     printk("uptime %lu ms\n", time_uptime_ns() / 1000000);
     arch_exit(PANIC_EXIT_STATUS);
 }
@@ -191,9 +196,33 @@ static NORETURN void panic_trap(const struct trap_frame *frame, const char *form
     panic_report(frame, 0, format, args);
 }
 
+void panic_tell(void (*fn)(void))
+{
+    panic_teller = fn;
+}
+
+void panic_share_nmi(bool (*fn)(struct trap_frame *frame))
+{
+    panic_nmi = fn;
+}
+
 void panic_explain_faults(panic_explain_fn *fn)
 {
-    panic_explain = fn;
+    size_t count = 0;
+
+    while (count < PANIC_EXPLAIN_MAX && panic_explains[count] != NULL)
+        count++;
+    CHECK(count < PANIC_EXPLAIN_MAX);
+    panic_explains[count] = fn;
+}
+
+static bool panic_explain(uintptr_t addr, bool is_write, char *text, size_t bytes)
+{
+    for (size_t i = 0; i < PANIC_EXPLAIN_MAX && panic_explains[i] != NULL; i++) {
+        if (panic_explains[i](addr, is_write, text, bytes))
+            return true;
+    }
+    return false;
 }
 
 void kernel_trap(struct trap_frame *frame, const char *what)
@@ -202,7 +231,7 @@ void kernel_trap(struct trap_frame *frame, const char *what)
     uintptr_t addr;
     bool is_write;
 
-    if (panic_explain != NULL && arch_trap_fault(frame, &addr, &is_write) &&
+    if (arch_trap_fault(frame, &addr, &is_write) &&
         panic_explain(addr, is_write, text, sizeof(text)))
         what = text;
     panic_trap(frame, "%s", what);
@@ -220,6 +249,8 @@ void kernel_nmi(struct trap_frame *frame)
     struct panic_record *record = this_cpu(panic_record);
 
     if (owner == 0) {
+        if (panic_nmi != NULL && panic_nmi(frame))
+            return;
         printk("CPU %u: an NMI of nobody's; going on\n", arch_cpu_id());
         return;
     }

@@ -20,6 +20,8 @@ static struct {
     struct cpu_post posts[ARCH_CPU_MAX];
 } stop;
 
+static const struct stop_threads *stop_threads; /* [C] once set; NULL: there are none */
+
 /* What is live of a CPU's stacks; [P] until it has come, then the asker's to read. */
 struct stop_stacks {
     size_t count;
@@ -95,9 +97,18 @@ void stop_each_root(arch_range_fn *fn, void *arg)
         for (size_t i = 0; i < stacks->count; i++)
             fn(stacks->ranges[i].start, stacks->ranges[i].end, arg);
     }
+    if (stop_threads != NULL)
+        stop_threads->roots(fn, arg);
+}
+
+void stop_threads_by(const struct stop_threads *threads)
+{
+    stop_threads = threads;
 }
 
 void stop_each_nonroot(arch_range_fn *fn, void *arg)
 {
     arch_stack_pages(fn, arg);
+    if (stop_threads != NULL)
+        stop_threads->nonroots(fn, arg);
 }

@@ -21,5 +21,12 @@ void stop_others(cpu_fn *fn, void *arg);
  */
 void stop_each_root(arch_range_fn *fn, void *arg);
 
+/* Where threads' stacks are, once there are threads: of those that do not run, and the pages of all. */
+struct stop_threads {
+    void (*roots)(arch_range_fn *fn, void *arg);
+    void (*nonroots)(arch_range_fn *fn, void *arg);
+};
+void stop_threads_by(const struct stop_threads *threads); /* once, CPU 0, before others start */
+
 /* What page_alloc has handed out that holds stacks, dead parts of them too.  Any context. */
 void stop_each_nonroot(arch_range_fn *fn, void *arg);

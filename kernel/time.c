@@ -1,5 +1,6 @@
 /* Time (kernel/time.h): arch_ticks() as nanoseconds, and the tick. */
 #include "kernel/time.h"
+#include "kernel/cpus.h"
 #include "kernel/percpu.h"
 
 #define TIME_NS_PER_SECOND 1000000000ull
@@ -23,6 +24,16 @@ uint64_t time_ticks_to_ns(uint64_t ticks)
     return ticks / hz * TIME_NS_PER_SECOND + ticks % hz * TIME_NS_PER_SECOND / hz;
 }
 
+uint64_t time_ns_to_ticks(uint64_t ns)
+{
+    uint64_t hz = arch_ticks_per_second(), seconds = ns / TIME_NS_PER_SECOND;
+
+    if (hz == 0 || seconds > UINT64_MAX / hz - 2)
+        return UINT64_MAX;
+    return seconds * hz +
+           (ns % TIME_NS_PER_SECOND * hz + TIME_NS_PER_SECOND - 1) / TIME_NS_PER_SECOND;
+}
+
 uint64_t time_uptime_ns(void)
 {
     return time_ticks_to_ns(arch_ticks() - time_start);
@@ -33,9 +44,15 @@ __attribute__((no_sanitize("thread"))) uint64_t time_tick_count(unsigned cpu)
     return *(volatile uint64_t *)cpu_var(time_ticked, cpu);
 }
 
+extern tick_fn *const __start_tick_table[] __attribute__((weak));
+extern tick_fn *const __stop_tick_table[] __attribute__((weak));
+
 void kernel_tick(void)
 {
     (*this_cpu(time_ticked))++;
+    cpu_note_interrupt();
+    for (tick_fn *const *fn = __start_tick_table; fn < __stop_tick_table; fn++)
+        (*fn)();
 }
 
 void time_boot_done(void)

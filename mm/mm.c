@@ -3,7 +3,8 @@
  * where memory is.  What each layer is stands in mm.h and in the layer's own header.
  *
  * Draining runs from the top down, since each layer gives back to the one below: objects to spans,
- * spans and their descriptors to the page heap through this CPU's window, and windows last.
+ * stacks to the page heap, spans and their descriptors to the page heap through this CPU's window,
+ * and windows last.
  */
 #include "mm/mm.h"
 
@@ -15,6 +16,7 @@
 #include "mm/slab/guard.h"
 #include "mm/slab/slab.h"
 #include "mm/span/span.h"
+#include "mm/stack/stack.h"
 
 void mm_early_init(struct mm_range *ranges, size_t count, size_t capacity)
 {
@@ -32,6 +34,7 @@ void mm_init(void)
     page_heap_start(); /* page_alloc, spans; early_alloc is closed */
     slab_init();       /* kmalloc, kmem_cache */
     guard_init();      /* guard_alloc, guard_sample */
+    stack_init();      /* stack_create */
 }
 
 void mm_open(void)
@@ -48,6 +51,7 @@ size_t mm_give(uint64_t base, uint64_t bytes)
 void mm_drain(void)
 {
     slab_drain_all();
+    stack_drain();
     span_drain();
     page_drain_all();
 }
@@ -56,6 +60,7 @@ void mm_check(void)
 {
     slab_check();
     guard_check();
+    stack_check();
     span_check_all();
     page_check();
 }

@@ -13,6 +13,8 @@
  *       |
  *     kmalloc, kmem_cache_alloc                                                  mm/slab/slab.h
  *
+ *     stacks        addresses of their own, backed page by page                  mm/stack/stack.h
+ *
  * Glossary: the words of the whole folder, one per thing.
  *   page      4 KiB of physical memory; the unit of the page heap
  *   granule   8 KiB, two pages; spans start on a granule and are whole granules

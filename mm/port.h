@@ -22,6 +22,7 @@
 #include "kernel/fault.h"
 #include "kernel/lock.h"
 #include "kernel/nodes.h"
+#include "kernel/page_fault.h"
 #include "kernel/panic.h"
 #include "kernel/percpu.h"
 #include "kernel/print.h"
@@ -206,6 +207,24 @@ static inline void port_guard_unmap(void *addr)
     arch_guard_unmap(addr);
 }
 
+/*
+ * Addresses for stacks, in units of PORT_STACK_UNIT: see arch/arch.h.  A region of 0 bytes: there is
+ * none.  Pages that are mapped while their stack's flow runs are asked for by the port's handler of
+ * page faults, which calls what port_page_faults has been given: fn(addr, interrupts were on).
+ */
+#define PORT_STACK_UNIT   ARCH_STACK_UNIT
+#define PORT_STACK_FAULTS ARCH_STACK_FAULTS /* false: all that is opened can be used */
+
+#define port_stack_region     arch_stack_region
+#define port_stack_open       arch_stack_open
+#define port_stack_close      arch_stack_close
+#define port_stack_map        arch_stack_map
+#define port_stack_unmap      arch_stack_unmap
+#define port_stack_page       arch_stack_page
+#define port_stack_flush_here arch_stack_flush_here
+#define port_stack_flush_all  arch_stack_flush_all
+#define port_page_faults      page_fault_resolve_by
+
 /* Clear whole pages, as fast as this CPU can.  Any context. */
 static inline void port_zero_pages(void *addr, size_t pages)
 {
@@ -289,9 +308,15 @@ static inline uint64_t port_setting_guard_seed(void) /* 0: as the machine's cloc
 /*
  * PORT_IDLE_WORK(fn); at file scope: idle CPUs call `bool fn(void)`, in ordinary context, several at
  * once.  It does a bounded piece of work, about 50 us, and returns true if it wants to be called
- * again soon; else it is called again after a tick (100 a second) at the latest.
+ * again soon; else it is called again after the CPU's next interrupt, whenever that is.
  */
 #define PORT_IDLE_WORK(fn) IDLE_WORK(fn)
+
+/* In such a function: this CPU, if it sleeps, shall call it again after so many of port_ticks(). */
+static inline void port_idle_again(uint64_t ticks)
+{
+    cpu_idle_again(ticks);
+}
 
 /* A clock that never goes back; the same on all CPUs.  Any context. */
 static inline uint64_t port_ticks(void)

@@ -18,6 +18,14 @@
 #include "arch/registers_x86.h"
 #include "kernel/base/base.h"
 
+#if defined(__SANITIZE_THREAD__)
+#define HOSTED_THREAD_SANITIZER 1
+#elif defined(__has_feature)
+#define HOSTED_THREAD_SANITIZER __has_feature(thread_sanitizer)
+#else
+#define HOSTED_THREAD_SANITIZER 0
+#endif
+
 enum hosted_cpu_state {
     HOSTED_CPU_OFF,     /* not started */
     HOSTED_CPU_IDLE,    /* its idle thread runs it */
@@ -37,6 +45,8 @@ struct arch_flow {
     void *fiber;                  /* the thread sanitizer's */
     void *fake_stack;             /* the address sanitizer's */
 };
+
+void arch_flow_switch(struct arch_flow *from, struct arch_flow *to);
 
 /* Lock letters: [C] constant while started, [L] hosted_lock, [A] atomic, [P] the holder only. */
 struct hosted_cpu {

@@ -12,7 +12,7 @@
 #
 # Needs TEST_SOURCES, WARNINGS, DEPFLAGS and say from the Makefile.
 
-HOSTED_SOURCES := $(wildcard arch/hosted/*.c kernel/*.c mm/*.c mm/*/*.c) \
+HOSTED_SOURCES := $(wildcard arch/hosted/*.c kernel/*.c kernel/thread/*.c mm/*.c mm/*/*.c) \
                   $(filter-out kernel/base/string.c,$(wildcard kernel/base/*.c))
 HOSTED_TEST_SOURCES := $(filter-out %_kernel.c,$(TEST_SOURCES)) $(wildcard tests/hosted/*.c)
 

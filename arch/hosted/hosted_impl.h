@@ -85,6 +85,8 @@ void hosted_irq_stop(void);                                   /* ticks, signal h
 /* memory.c */
 bool hosted_memory_map(size_t ram_bytes); /* RAM and tables; false: said why */
 void hosted_memory_unmap(void);
+bool hosted_stacks_has(uintptr_t addr);                    /* is it one for stacks? */
+bool hosted_stacks_can_read(uintptr_t addr, size_t bytes); /* and backed; any context */
 const char *hosted_memory_name(uintptr_t addr); /* what an address belongs to, for reports */
 
 /* trap.c */

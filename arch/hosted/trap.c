@@ -12,6 +12,7 @@
 #define _GNU_SOURCE
 #include "arch/hosted/hosted_impl.h"
 #include "arch/probe.h"
+#include <errno.h>
 #include <sys/mman.h>
 #include "kernel/base/format.h"
 
@@ -78,6 +79,30 @@ void hosted_trap_leave(uintptr_t entered)
     hosted_this.interrupted_sp = entered;
 }
 
+/*
+ * A page of a stack that is not there, and that the kernel can back.  HOSTED_SIGNAL_IRQ is blocked,
+ * so an interrupt that comes meanwhile is taken on return.
+ */
+static bool trap_backs(int signal, const siginfo_t *info, ucontext_t *context)
+{
+    int saved_errno = errno;
+    unsigned long state = hosted_this.irq;
+    greg_t *pc = &context->uc_mcontext.gregs[REG_RIP];
+    bool is_backed;
+
+    if (signal != SIGSEGV || !hosted_stacks_has((uintptr_t)info->si_addr))
+        return false;
+    hosted_this.irq = state + 1;
+    is_backed = kernel_page_fault((uintptr_t)info->si_addr, (state & HOSTED_IRQ_DEPTH_MASK) == 0);
+    if (hosted_this.irq != state + 1)
+        hosted_irq_misnested(state + 1);
+    hosted_this.irq = state;
+    if (is_backed)
+        *pc = (greg_t)sequence_rewind((uintptr_t)*pc);
+    errno = saved_errno;
+    return is_backed;
+}
+
 static void trap_on_signal(int signal, siginfo_t *info, void *context)
 {
     struct trap_frame frame = {context};
@@ -91,7 +116,7 @@ static void trap_on_signal(int signal, siginfo_t *info, void *context)
         trap_restore_before(kind);
         return;
     }
-    if (trap_lands(signal, context))
+    if (trap_backs(signal, info, context) || trap_lands(signal, context))
         return;
     hosted_this.irq = hosted_this.irq + 1;
     if (signal == SIGSEGV && info->si_code == SI_KERNEL)
@@ -256,6 +281,7 @@ void hosted_trap_start(void)
     struct sigaction action = {.sa_sigaction = trap_on_signal, .sa_flags = SA_SIGINFO | SA_ONSTACK};
 
     sigemptyset(&action.sa_mask);
+    sigaddset(&action.sa_mask, HOSTED_SIGNAL_IRQ);
     for (size_t kind = 0; kind < ARRAY_COUNT(trap_kinds); kind++)
         sigaction(trap_kinds[kind].signal, &action, &trap_before[kind]);
 }

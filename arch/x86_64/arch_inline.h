@@ -17,6 +17,7 @@ struct cpu_identity {
     uintptr_t percpu_offset; /* [C] arch_percpu_offset(), and what GS base is */
     uint32_t cpu;            /* [C] arch_cpu_id() */
     uint32_t preempt_asked;  /* [P] 1: arch_preempt_ask was called, see flow.c */
+    uint32_t relaxes;        /* CPU 0's counts for all, roughly */
 };
 
 extern struct cpu_identity cpu_identity;
@@ -25,6 +26,24 @@ extern struct cpu_identity cpu_identity;
 struct arch_flow {
     uintptr_t sp; /* while it does not run */
 };
+
+/*
+ * Only the frame pointer and where to go on are pushed here: all other registers are said to be
+ * overwritten, so the caller saves those that matter to it, once.
+ */
+static ALWAYS_INLINE void arch_flow_switch(struct arch_flow *from, struct arch_flow *to)
+{
+    __asm__ volatile("pushq %%rbp\n\t"
+                     "pushq $1f\n\t"
+                     "movq %%rsp, (%%rdi)\n\t"
+                     "movq (%%rsi), %%rsp\n\t"
+                     "ret\n"
+                     "1:\tpopq %%rbp"
+                     : "+D"(from), "+S"(to)
+                     :
+                     : "rax", "rbx", "rcx", "rdx", "r8", "r9", "r10", "r11", "r12", "r13", "r14",
+                       "r15", "cc", "memory");
+}
 
 #define RFLAGS_IF 0x200ul
 
@@ -114,9 +133,17 @@ static ALWAYS_INLINE void arch_irq_restore(unsigned long state)
         arch_irq_enable();
 }
 
+/*
+ * Each 32nd time only: QEMU leaves a CPU's loop for it and takes its one big lock, and who does that all
+ * the time keeps from that lock a CPU that wakes up, or has device registers to write: the very one
+ * that is waited for.
+ */
 static ALWAYS_INLINE void arch_relax(void)
 {
-    __asm__ volatile("pause" : : : "memory");
+    if (++cpu_identity.relaxes % 32 == 0)
+        __asm__ volatile("pause" : : : "memory");
+    else
+        __asm__ volatile("" : : : "memory");
 }
 
 static ALWAYS_INLINE uint64_t arch_ticks(void)

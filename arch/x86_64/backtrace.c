@@ -8,6 +8,7 @@
  * frame, or to one that was copied to a flow's stack, it goes on with what that hit.
  */
 #include "arch/x86_64/image.h"
+#include "arch/x86_64/stack_region.h"
 #include "arch/x86_64/stacks.h"
 #include "arch/x86_64/trap.h"
 
@@ -25,6 +26,8 @@ static bool stack_is_readable(struct stack_walked *stack, uintptr_t addr, size_t
 
     if (!IS_ALIGNED(addr, 8u))
         return false;
+    if (stack_region_can_read(addr, bytes))
+        return true;
     if (addr < stack->bottom || addr >= stack->top) {
         if (!stack_find(addr, &place)) {
             if (!kernel_stack_bounds(addr, &stack->bottom, &stack->top))

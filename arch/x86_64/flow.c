@@ -23,10 +23,10 @@
 #include "arch/x86_64/stacks.h"
 #include "arch/x86_64/trap.h"
 
-/* What arch_flow_switch leaves at `sp`, last pushed first. */
+/* What stands at the `sp` of a flow that has not begun: the first two words as of any other. */
 struct flow_frame {
-    uintptr_t r15, r14, r13, r12, rbx, rbp;
-    uintptr_t rip;
+    uintptr_t rip, rbp;
+    uintptr_t entry, arg;
 };
 
 extern char flow_start[]; /* flow.S */
@@ -41,7 +41,7 @@ void arch_flow_init(struct arch_flow *flow, uintptr_t low, uintptr_t top, void (
 
     (void)low;
     *first = (struct flow_frame){
-        .rbx = (uintptr_t)entry, .r12 = (uintptr_t)arg, .rip = (uintptr_t)flow_start};
+        .rip = (uintptr_t)flow_start, .entry = (uintptr_t)entry, .arg = (uintptr_t)arg};
     flow->sp = (uintptr_t)first;
 }
 

@@ -99,10 +99,20 @@ void arch_ipi_send(unsigned cpu)
     lapic_send_ipi(cpu_blocks[cpu].apic_id, VECTOR_IPI);
 }
 
-void arch_idle(void)
+/*
+ * Interrupts are on only from hlt on: one that comes after the caller's check is not lost.  But an NMI can
+ * come between the two; when it returns, the interrupt is taken before hlt, which then sleeps for as
+ * long as nobody else comes.  So NMIs return behind it (trap.c).
+ */
+NOINLINE void arch_idle(void)
 {
-    /* Interrupts are on only from hlt on: one that comes after the caller's check is not lost. */
-    __asm__ volatile("sti\n\thlt" : : : "memory");
+    __asm__ volatile("sti\n\t"
+                     ".globl idle_halt\n"
+                     "idle_halt:\n\t"
+                     "hlt"
+                     :
+                     :
+                     : "memory");
 }
 
 void arch_idle_poll(void)

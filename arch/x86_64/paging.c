@@ -5,6 +5,7 @@
  *
  *   0xffff800000000000  direct map of RAM     rw-  the image's read-only parts r--
  *   0xffffc00000000000  tables, by reserve    rw-  zero_tables.c
+ *   0xffffd00000000000  stacks that grow  rw-  stack_region.c
  *   0xffffe00000000000  the port's window     rw-  window.c: devices, stacks
  *   0xffffffff81000000  image: text           r-x
  *                              read-only      r--

@@ -20,6 +20,8 @@
 void (*trap_on_step)(struct trap_frame *frame);
 #define DUMP_LINE_BYTES 100
 
+extern char idle_halt[]; /* a CPU that is about to halt, interrupt.c; one byte */
+
 static void trap_nmi(struct trap_frame *frame)
 {
     struct cpu_block *block = cpu_block_this();
@@ -29,6 +31,8 @@ static void trap_nmi(struct trap_frame *frame)
 
     if (is_asked || (!is_flush && !block->nmi_may_repeat))
         kernel_nmi(frame);
+    if (frame->rip == (uintptr_t)idle_halt)
+        frame->rip++;
     block->nmi_may_repeat = is_asked && is_flush;
     lapic_destination_restore(destination);
 }
@@ -45,6 +49,21 @@ static bool trap_lands(struct trap_frame *frame)
     return landing != 0;
 }
 
+/*
+ * A page that is not there, and that the kernel can back.  What allocates it may touch data of a
+ * sequence, as an interrupt may: so that one begins again.
+ */
+static bool trap_backs(struct trap_frame *frame)
+{
+    if (frame->vector != VECTOR_PAGE || (frame->error & TRAP_ERROR_PRESENT) != 0)
+        return false;
+
+    if (!kernel_page_fault(cr2_read(), (frame->rflags & RFLAGS_IF) != 0))
+        return false;
+    frame->rip = sequence_rewind(frame->rip);
+    return true;
+}
+
 struct trap_frame *trap_dispatch(struct trap_frame *frame)
 {
     if (frame->vector >= VECTOR_FIRST_IRQ) {
@@ -56,7 +75,7 @@ struct trap_frame *trap_dispatch(struct trap_frame *frame)
         trap_nmi(frame);
     } else if (frame->vector == VECTOR_DEBUG && trap_on_step != NULL) {
         trap_on_step(frame);
-    } else if (!trap_lands(frame)) {
+    } else if (!trap_backs(frame) && !trap_lands(frame)) {
         char text[TRAP_TEXT_BYTES];
 
         trap_describe(frame, cr2_read(), text, sizeof(text));

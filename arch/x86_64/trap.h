@@ -12,7 +12,8 @@ struct trap_frame {
     uint64_t rip, cs, rflags, rsp, ss; /* by the CPU */
 };
 
-#define TRAP_ERROR_WRITE (1u << 1) /* in the error code of a page fault */
+#define TRAP_ERROR_PRESENT (1u << 0) /* in the error code of a page fault: the right is missing */
+#define TRAP_ERROR_WRITE   (1u << 1)
 
 extern char trap_stubs[];  /* one entry point a vector, TRAP_STUB_BYTES apart */
 extern char trap_return[]; /* where trap_dispatch returns to */

@@ -5,6 +5,7 @@
 #include "arch/x86_64/image.h"
 #include "arch/x86_64/layout.h"
 #include "arch/x86_64/paging.h"
+#include "arch/x86_64/stack_region.h"
 #include "arch/x86_64/stacks.h"
 #include "arch/x86_64/trap.h"
 #include "kernel/base/format.h"
@@ -16,7 +17,6 @@
 #define WINDOW_REGION 0xffffe00000000000ul
 #define WINDOW_END    0xffffe80000000000ul
 
-#define ERROR_PRESENT  (1u << 0) /* of a page fault: the page is mapped, the right is missing */
 #define ERROR_RESERVED (1u << 3)
 #define ERROR_EXECUTE  (1u << 4)
 
@@ -69,8 +69,10 @@ static const char *region_name(uintptr_t addr)
         image = image_region(BOOT_KERNEL_BASE + direct_physical(addr));
         return image != NULL ? "direct map of the kernel image" : "direct map";
     }
-    if (addr < WINDOW_REGION)
+    if (addr < STACK_REGION_BASE)
         return "reserved table, not committed there";
+    if (addr < WINDOW_REGION)
+        return "region of stacks, not backed there";
     return addr < WINDOW_END ? "device window" : "kernel half";
 }
 
@@ -84,13 +86,13 @@ static void describe_page_fault(uint64_t error, uintptr_t addr, char *text, size
 
     if (addr < NULL_END)
         format_string(text, bytes, "null dereference: %s at 0x%lx", access, shown);
-    else if ((error & ERROR_PRESENT) == 0 && stack_find(addr, &place) && place.is_guard)
+    else if ((error & TRAP_ERROR_PRESENT) == 0 && stack_find(addr, &place) && place.is_guard)
         format_string(text, bytes, "stack overflow: %s of CPU %u (%s at 0x%lx)",
                       stack_name(place.kind), place.cpu, access, shown);
     else if (error & ERROR_RESERVED)
         format_string(text, bytes, "page fault: damaged page tables at 0x%lx (%s)", shown,
                       region_name(addr));
-    else if ((error & ERROR_PRESENT) == 0)
+    else if ((error & TRAP_ERROR_PRESENT) == 0)
         format_string(text, bytes, "page fault: %s at unmapped address 0x%lx (%s)", access, shown,
                       region_name(addr));
     else if (error & ERROR_EXECUTE)

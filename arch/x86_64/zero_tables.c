@@ -23,7 +23,7 @@
 #include "kernel/base/string.h"
 
 #define REGION_BASE 0xffffc00000000000ull
-#define REGION_END  0xffffe00000000000ull
+#define REGION_END  0xffffd00000000000ull
 #define TABLE_BITS  (PTE_PRESENT | PTE_WRITE)
 #define ZERO_BITS   (PTE_PRESENT | PTE_NX)
 

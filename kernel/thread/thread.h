@@ -32,11 +32,11 @@ struct thread_options {
 struct thread *thread_create(const char *name, void (*entry)(void *arg), void *arg,
                              const struct thread_options *options);
 
-NORETURN void thread_exit(void);            /* as a return from entry; ordinary, not main */
-void thread_join(struct thread *thread);    /* wait until it has ended; it is gone then; ordinary */
-void thread_detach(struct thread *thread);  /* nobody will join it; irq */
+NORETURN void thread_exit(void);           /* as a return from entry; ordinary, not main */
+void thread_join(struct thread *thread);   /* wait until it has ended; it is gone then; ordinary */
+void thread_detach(struct thread *thread); /* nobody will join it; irq */
 
-struct thread *thread_self(void);           /* ordinary */
+struct thread *thread_self(void); /* ordinary */
 const char *thread_name(const struct thread *thread);
 
 /*
@@ -48,9 +48,47 @@ const char *thread_name(const struct thread *thread);
 void thread_park(void);
 void thread_wake(struct thread *thread);
 
-void thread_yield(void);                    /* let others of the same priority run; ordinary */
-void thread_sleep_until(uint64_t uptime_ns); /* ordinary; at a tick's resolution */
+/*
+ * thread_next -- walk over all threads: the one after `thread`, NULL: the first.  It stays valid until
+ * it is passed to thread_next again, which a walk must go on with until that gives NULL.  irq
+ */
+struct thread *thread_next(struct thread *thread);
 
-/* No switch to another thread on this CPU, and so none to another CPU, until enabled.  Nests. */
-void preempt_disable(void);
-void preempt_enable(void);
+/* What the monitor shows of a thread. */
+struct thread_info {
+    char name[THREAD_NAME_BYTES];
+    const char *state; /* "running", "ready", "parked", "asleep", "ended" */
+    enum thread_priority priority;
+    unsigned cpu;         /* where it runs, or ran last */
+    size_t stack_limit;   /* bytes that it may use; 0: a CPU's own, and so the next two */
+    size_t stack_backed;  /* bytes */
+    size_t stack_deepest; /* bytes, the most that were ever backed */
+    uint64_t ran_ns;      /* time on CPUs */
+    char waits_on[64];    /* "" or for whom */
+};
+
+void thread_info(struct thread *thread, struct thread_info *info); /* pinned by thread_next; irq */
+bool thread_own_info(unsigned idx,
+                     struct thread_info *info); /* of CPUs' own flows; false: no more */
+
+/*
+ * thread_live -- call fn for what a thread lives on: saved registers and the live part of its stack.  A
+ * thread that runs on another CPU is interrupted there for it, one that does not is kept from running.
+ *   fn       [start, end), once or more; interrupts off, on the CPU that it runs on if it does, so it
+ *            is short, takes no lock and waits for nobody
+ *   returns  false: it has ended, or not begun; fn has not been called
+ *   context  ordinary, no lock held; `thread` is pinned by thread_next, or cannot have been joined
+ */
+bool thread_live(struct thread *thread, void (*fn)(uintptr_t start, uintptr_t end, void *arg),
+                 void *arg);
+
+/*
+ * thread_shrink_stacks -- give back pages of stacks of which less than a quarter is in use, of all
+ * threads: of those that run at the moment that they are interrupted for it.
+ *   returns  pages
+ *   context  ordinary, no lock held
+ */
+size_t thread_shrink_stacks(void);
+
+void thread_yield(void);                     /* let others of the same priority run; ordinary */
+void thread_sleep_until(uint64_t uptime_ns); /* ordinary; at a tick's resolution */

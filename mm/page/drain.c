@@ -44,14 +44,18 @@ static bool page_drain_idle(void)
     struct drain_idle now = {page_window_free(), page_pending_blocks() + page_chunk_is_kept(),
                              port_ticks()};
 
-    if ((page_window_heap() == NULL && now.pending == 0) || now.window != idle->window ||
-        now.pending != idle->pending) {
+    bool has_any = page_window_heap() != NULL || now.pending != 0;
+
+    if (!has_any || now.window != idle->window || now.pending != idle->pending) {
         *idle = now;
     } else if (now.since - idle->since > port_ticks_per_second() / DRAIN_IDLES_PER_SECOND) {
         port_stat_inc(page, idle_drain);
         page_drain_this_cpu(NULL);
+        has_any = false;
     }
     port_irq_restore(irq_state);
+    if (has_any)
+        port_idle_again(port_ticks_per_second() / DRAIN_IDLES_PER_SECOND);
     return false;
 }
 PORT_IDLE_WORK(page_drain_idle);

@@ -323,6 +323,7 @@ bool scavenger_step(struct scavenger *scavenger, uint64_t now)
     size_t spare = scavenger_measure(scavenger, now);
 
     scavenge_earn(&scavenger->pace, now, port_ticks_per_second());
+    scavenger->has_spare = spare >= SCAVENGE_QUANTUM_PAGES;
     if (spare < SCAVENGE_QUANTUM_PAGES || scavenger->pace.credit <= 0)
         return false;
 
@@ -368,7 +369,13 @@ static bool page_scavenge_idle(void)
     bool has_more = false;
 
     if (scavenger_enter(&page_scavenger)) {
-        has_more = scavenger_step(&page_scavenger, port_ticks());
+        uint64_t now = port_ticks();
+
+        has_more = scavenger_step(&page_scavenger, now);
+        if (page_scavenger.has_spare) /* it waits for time, or for a page that is busy */
+            port_idle_again(port_ticks_per_second() / SCAVENGE_LOOKS_PER_SECOND);
+        else
+            port_idle_again(page_scavenger.period_end - now);
         scavenger_leave(&page_scavenger);
     }
     return has_more;

@@ -6,10 +6,11 @@
 
 #include "mm/page/page_heap.h"
 
-#define SCAVENGE_QUANTUM_PAGES  16ul /* 64 KiB, Go's */
-#define SCAVENGE_PERIOD_SECONDS 5u   /* over which the use of memory is measured */
-#define SCAVENGE_SHARE          100u /* it may take one part in so many of one CPU */
-#define SCAVENGE_LOOK_CHUNKS    64u  /* chunks, or stretches without any, in one look */
+#define SCAVENGE_QUANTUM_PAGES    16ul /* 64 KiB, Go's */
+#define SCAVENGE_PERIOD_SECONDS   5u   /* over which the use of memory is measured */
+#define SCAVENGE_LOOKS_PER_SECOND 100u /* by an idle CPU, while there is something to give back */
+#define SCAVENGE_SHARE            100u /* it may take one part in so many of one CPU */
+#define SCAVENGE_LOOK_CHUNKS      64u  /* chunks, or stretches without any, in one look */
 
 /* What a pass over memory gives back, in this order. */
 enum scavenge_grain {
@@ -65,12 +66,13 @@ struct scavenger {
     _Atomic unsigned holds; /* [A] allocations for which nothing more is taken; relaxed */
     struct scavenge_scan scans[PORT_NODE_MAX]; /* [B] by heap */
     struct scavenge_pace pace;                 /* [B] */
-    uint64_t period_end;                       /* [B] ticks */
-    size_t peak_pages;                         /* [B] in use, at most, as seen in this period */
-    size_t last_peak_pages;                    /* [B] in the one before */
-    uint64_t traced;                           /* [B] ticks when the last line was printed */
-    size_t idle_pages;                         /* [B] given back since then by idle CPUs */
-    size_t eager_pages;                        /* [B] likewise on request */
+    bool has_spare;         /* [B] as of the last step: more is retained than the goal */
+    uint64_t period_end;    /* [B] ticks */
+    size_t peak_pages;      /* [B] in use, at most, as seen in this period */
+    size_t last_peak_pages; /* [B] in the one before */
+    uint64_t traced;        /* [B] ticks when the last line was printed */
+    size_t idle_pages;      /* [B] given back since then by idle CPUs */
+    size_t eager_pages;     /* [B] likewise on request */
 };
 
 extern struct scavenger page_scavenger; /* of all nodes' heaps */

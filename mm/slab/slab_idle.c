@@ -43,8 +43,11 @@ static void slab_drain_if_resting(void)
     } else if (now.since - rest->since > port_ticks_per_second() / SLAB_IDLES_PER_SECOND) {
         port_stat_inc(slab, idle_drains);
         slab_drain_this_cpu(NULL);
+        has_any = false;
     }
     port_irq_restore(irq);
+    if (has_any)
+        port_idle_again(port_ticks_per_second() / SLAB_IDLES_PER_SECOND);
 }
 
 /* What the depots of one class do not need, or a little of what those of each cache do not. */
@@ -77,6 +80,8 @@ static bool slab_idle(void)
         atomic_compare_exchange_strong_explicit(&slab_aged, &aged, now, memory_order_relaxed,
                                                 memory_order_relaxed))
         slab_age_next();
+    if (atomic_load_explicit(&central_depot_bytes, memory_order_relaxed) != 0)
+        port_idle_again(port_ticks_per_second() / SLAB_AGES_PER_SECOND);
     return false;
 }
 PORT_IDLE_WORK(slab_idle);

@@ -126,3 +126,34 @@ TEST(cpu, backtrace_goes_from_an_interrupt_to_what_it_interrupted)
     EXPECT(t, cpu_backtrace_has(pcs + 1, pcs[0], "kernel_ipi"));
     EXPECT(t, cpu_backtrace_has(pcs + 1, pcs[0], "kernel_cpu_idle"));
 }
+
+/* ---- A halt ---- */
+
+#define HALT_ROUNDS 20000u
+
+static void cpu_nothing(void *unused)
+{
+    (void)unused;
+}
+
+/*
+ * CPU 1 is woken, which it may be told just before it halts, and an NMI comes at about the same time.  It
+ * sleeps without ticks: what is lost is lost for good.
+ */
+TEST(cpu, nmi_before_a_halt_loses_no_interrupt)
+{
+    static struct cpu_post post;
+
+    if (cpus_online() < 2) {
+        test_skip(t, "takes two CPUs");
+        return;
+    }
+    for (unsigned i = 0; i < HALT_ROUNDS; i++) {
+        cpu_post(&post, 1, cpu_nothing, NULL);
+        for (volatile unsigned wait = i % 512; wait > 0; wait--)
+            continue;
+        arch_stack_flush_all();
+        while (!cpu_post_is_done(&post))
+            arch_relax();
+    }
+}

@@ -75,13 +75,19 @@ TEST(flow, many_take_turns)
  * arch_flow_switch with a value in each register that a call leaves as it is; 0 when they are there
  * afterwards.
  */
+void switch_called(struct arch_flow *from, struct arch_flow *to);
+NOINLINE void switch_called(struct arch_flow *from, struct arch_flow *to)
+{
+    arch_flow_switch(from, to);
+}
+
 uint64_t switch_with_registers(struct arch_flow *from, struct arch_flow *to, uint64_t seed);
 __asm__(".text\n\t.globl switch_with_registers\nswitch_with_registers:\n\t"
         "pushq %rbp\n\tpushq %rbx\n\tpushq %r12\n\tpushq %r13\n\tpushq %r14\n\tpushq %r15\n\t"
         "pushq %rdx\n\t"
         "leaq 1(%rdx), %rbp\n\tleaq 2(%rdx), %rbx\n\tleaq 3(%rdx), %r12\n\t"
         "leaq 4(%rdx), %r13\n\tleaq 5(%rdx), %r14\n\tleaq 6(%rdx), %r15\n\t"
-        "call arch_flow_switch\n\t"
+        "call switch_called\n\t"
         "popq %rdx\n\t"
         "subq %rdx, %rbp\n\tsubq %rdx, %rbx\n\tsubq %rdx, %r12\n\t"
         "subq %rdx, %r13\n\tsubq %rdx, %r14\n\tsubq %rdx, %r15\n\t"

@@ -120,6 +120,72 @@ static void lock_unranked(void *unused)
     spin_lock(&zero);
 }
 
+static struct spinlock lock_pair[2] = {SPINLOCK_INIT(TEST), SPINLOCK_INIT(TEST)};
+
+/* Together, the lower address first. */
+TEST(lock, several_of_one_rank)
+{
+    unsigned long irq_state = spin_lock(&outer);
+
+    spin_lock_also(&lock_pair[0]);
+    spin_lock_also(&lock_pair[1]);
+    EXPECT(t, spin_is_held(&lock_pair[0]) && spin_is_held(&lock_pair[1]));
+    spin_unlock_off(&lock_pair[1]);
+    spin_unlock_off(&lock_pair[0]);
+    spin_unlock(&outer, irq_state);
+    EXPECT(t, arch_irq_enabled() && !spin_is_held(&lock_pair[0]) && !spin_is_held(&lock_pair[1]));
+}
+
+static void lock_downwards(void *unused)
+{
+    (void)unused;
+    (void)arch_irq_save();
+    spin_lock_also(&lock_pair[1]);
+    spin_lock_also(&lock_pair[0]);
+}
+
+/* CPU 0 has it, and lets go after a while; the others, who do not ask for it, see it go. */
+static void lock_wait(void *t)
+{
+    static _Atomic bool is_taken, is_left;
+    static _Atomic unsigned through;
+
+    if (arch_cpu_id() != 0) {
+        while (!atomic_load_explicit(&is_taken, memory_order_acquire))
+            arch_relax();
+        spin_wait(&inner);
+        EXPECT((struct test *)t, atomic_load_explicit(&is_left, memory_order_relaxed));
+        atomic_fetch_add_explicit(&through, 1, memory_order_release);
+        return;
+    }
+
+    unsigned long irq_state = spin_lock(&inner);
+
+    atomic_store_explicit(&is_taken, true, memory_order_release);
+    for (unsigned i = 0; i < 100000; i++)
+        arch_relax();
+    atomic_store_explicit(&is_left, true, memory_order_relaxed);
+    spin_unlock(&inner, irq_state);
+    while (atomic_load_explicit(&through, memory_order_acquire) != cpus_online() - 1)
+        arch_relax();
+    atomic_store_explicit(&through, 0, memory_order_relaxed);
+    atomic_store_explicit(&is_taken, false, memory_order_relaxed);
+    atomic_store_explicit(&is_left, false, memory_order_relaxed);
+}
+
+TEST(lock, waits_without_taking)
+{
+    uint32_t first = atomic_load_explicit(&inner.next, memory_order_relaxed);
+
+    if (cpus_online() < 2) {
+        test_skip(t, "takes two CPUs");
+        return;
+    }
+    cpu_run_all(cpus_online(), lock_wait, t);
+    EXPECT(t, atomic_load_explicit(&inner.next, memory_order_relaxed) == first + 1);
+    spin_wait(&inner); /* nobody has it */
+}
+
 static void lock_release_unheld(void *unused)
 {
     (void)unused;
@@ -136,6 +202,7 @@ TEST(lock, order_is_kept)
     EXPECT_PANIC(t, lock_inverted, NULL, "holds lock TEST");
     EXPECT_PANIC(t, lock_twice, NULL, "lock order: TEST is taken twice");
     EXPECT_PANIC(t, lock_same_rank, NULL, "lock order: TEST is taken while TEST is held");
+    EXPECT_PANIC(t, lock_downwards, NULL, "lock order: TEST is taken while TEST is held");
     EXPECT_PANIC(t, lock_unranked, NULL, "has no rank");
     EXPECT_PANIC(t, lock_release_unheld, NULL, "lock TEST is released by CPU 0, which does not");
 }

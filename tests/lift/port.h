@@ -183,6 +183,11 @@ static inline void port_relax(void)
 /* A process has no idle CPUs: nobody calls it, and no memory is released. */
 #define PORT_IDLE_WORK(fn) static bool (*const lift_idle_##fn)(void) USED = fn
 
+static inline void port_idle_again(uint64_t ticks)
+{
+    (void)ticks;
+}
+
 static inline uint64_t port_ticks(void)
 {
     struct timespec now;
@@ -232,6 +237,58 @@ static inline void port_zero_pages(void *addr, size_t pages)
 void *port_guard_reserve(void);
 bool port_guard_map(void *addr, void *page);
 void port_guard_unmap(void *addr);
+
+/* Stacks are the process's: there is no region for others, and nothing is ever opened in it. */
+#define PORT_STACK_UNIT   (512 * 4096ul)
+#define PORT_STACK_FAULTS true
+
+static inline uintptr_t port_stack_region(size_t *bytes)
+{
+    *bytes = 0;
+    return 0;
+}
+
+static inline bool port_stack_open(uintptr_t addr, size_t bytes, void *(*take_page)(void))
+{
+    (void)addr, (void)bytes, (void)take_page;
+    return false;
+}
+
+static inline void port_stack_close(uintptr_t addr, size_t bytes, void (*give_page)(void *page))
+{
+    (void)addr, (void)bytes, (void)give_page;
+}
+
+static inline bool port_stack_map(uintptr_t addr, void *page)
+{
+    (void)addr, (void)page;
+    return false;
+}
+
+static inline void *port_stack_unmap(uintptr_t addr)
+{
+    (void)addr;
+    return NULL;
+}
+
+static inline void *port_stack_page(uintptr_t addr)
+{
+    (void)addr;
+    return NULL;
+}
+
+static inline void port_stack_flush_here(void)
+{
+}
+
+static inline void port_stack_flush_all(void)
+{
+}
+
+static inline void port_page_faults(bool (*fn)(uintptr_t addr, bool irq_was_on))
+{
+    (void)fn;
+}
 
 #define PORT_FRESH_IS_ZERO true /* the mapping's pages */
 

@@ -126,10 +126,20 @@ guard_corruption() {
         ": 1 byte be" " object 0xffffe" " panic_guard_corruption+0x"
 }
 
+stack_limit() {
+    expect stack-limit "panic: stack overflow: a flow without a name, limit 252 KiB, 256 KiB deep" \
+        " panic_touch_stack+0x" "vector 14  error 0x2"
+}
+
+stack_reserve() {
+    expect stack-reserve "cannot grow beyond 68 KiB: interrupts are off, and this CPU's reserve" \
+        " stack_fault+0x" " panic_touch_stack+0x"
+}
+
 lock_order() {
     expect lock-order "panic: lock order: MONITOR is taken while TEST is held" "holds lock TEST"
 }
 
 ktap panic plain failed_check null_dereference write_to_text execute_data stack_overflow \
     double_free bad_free wrong_size slab_bounds slab_poison page_double_free page_poison page_owner lock_order \
-    guard_overflow guard_use_after_free guard_corruption
+    guard_overflow guard_use_after_free guard_corruption stack_limit stack_reserve

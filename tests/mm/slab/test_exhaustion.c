@@ -202,7 +202,7 @@ TEST(slab, exhausts_with_interrupts_off)
     EXPECT(t, fill(256, &list) > 0);
     EXPECT(t, kmalloc(MIB) == NULL);
     free_list(list);
-    list = kmalloc(200000);
+    list = kmalloc(65536);
     EXPECT(t, list != NULL); /* only this CPU holds anything back */
     kfree(list);
     port_irq_restore(irq);

@@ -1,0 +1,4 @@
+/* The count of kernel/preempt.h. */
+#include "kernel/preempt.h"
+
+PERCPU(struct preempt, preempt);

@@ -1,0 +1,273 @@
+/*
+ * Channels (kernel/thread/channel.h), by the protocol of kernel/thread/waiter.h.
+ *
+ *     senders                          words                        receivers
+ *     case -> case -> case     first [ w w w . . . . ] count        case -> case
+ *     each with its word       nobody waits, or on one side only    each with room for one
+ *
+ * A thread that waits stands in the list with a struct channel_case on its stack.  Who comes from the
+ * other side moves the word from or to there, so that it goes on with all done.  This may be
+ * written from another thread: while its thread is parked, a stack has the pages that its live
+ * part is on, and does not shrink under it.
+ *
+ * Claims.  A thread in channel_select stands in several lists.  Who takes one of its cases out of a
+ * list sets `winner` by a compare-and-swap, which the first one does successfully; the others go
+ * on to the next in their list.  `winner` is what is called `done` in waiter.h: it is set before
+ * the word is moved, so it is M3 that the thread sees the word.
+ *
+ * Locks: SYNC, the channel's; RUN_QUEUE inside, for thread_wake.
+ *
+ * Source: Go, runtime/chan.go.
+ */
+#include "kernel/panic.h"
+#include "kernel/thread/channel_impl.h"
+#include "mm/slab/slab.h"
+
+#define CHANNEL_WAKES_MAX 16u /* with the lock held, interrupts off */
+
+struct channel *channel_create(size_t capacity)
+{
+    size_t bytes;
+    struct channel *channel;
+
+    if (__builtin_mul_overflow(capacity, sizeof(channel->words[0]), &bytes) ||
+        __builtin_add_overflow(bytes, sizeof(*channel), &bytes))
+        return NULL;
+    channel = kzalloc(bytes);
+    if (channel == NULL)
+        return NULL;
+    channel->lock = (struct spinlock)SPINLOCK_INIT(SYNC);
+    channel->capacity = capacity;
+    return channel;
+}
+
+void channel_destroy(struct channel *channel)
+{
+    if (channel == NULL)
+        return;
+    if (channel->senders.first != NULL || channel->receivers.first != NULL)
+        panic("channel_destroy: a thread waits for channel %p", (void *)channel);
+    kfree(channel);
+}
+
+__attribute__((no_sanitize("thread"))) size_t channel_count(const struct channel *channel)
+{
+    return channel->count;
+}
+
+/* ---- With the lock held ---- */
+
+/* Take the longest waiter out of a list whom nobody else has done something for; NULL: none. */
+static ALWAYS_INLINE struct channel_case *channel_claim_locked(struct wait_list *list)
+{
+    struct wait_link *link;
+
+    while ((link = wait_list_pop(list)) != NULL) {
+        struct channel_case *waiting = CONTAINER_OF(link, struct channel_case, link);
+        struct channel_case *nobody = NULL;
+
+        if (atomic_compare_exchange_strong_explicit(&waiting->wait->winner, &nobody, waiting,
+                                                    memory_order_release, memory_order_relaxed))
+            return waiting;
+    }
+    return NULL;
+}
+
+static ALWAYS_INLINE void channel_finish_locked(struct channel_case *waiting, bool is_open)
+{
+    waiting->is_open = is_open;
+    thread_wake_off(waiting->wait->thread);
+}
+
+static ALWAYS_INLINE void channel_put_locked(struct channel *channel, uintptr_t word)
+{
+    size_t idx = channel->first + channel->count;
+
+    channel->words[idx < channel->capacity ? idx : idx - channel->capacity] = word;
+    channel->count++;
+}
+
+static ALWAYS_INLINE uintptr_t channel_get_locked(struct channel *channel)
+{
+    uintptr_t word = channel->words[channel->first];
+
+    channel->words[channel->first] = 0; /* nobody shall take it for a pointer that is in use */
+    channel->first = channel->first + 1 < channel->capacity ? channel->first + 1 : 0;
+    channel->count--;
+    return word;
+}
+
+static ALWAYS_INLINE enum channel_result channel_send_locked(struct channel *channel,
+                                                             uintptr_t word)
+{
+    struct channel_case *receiver;
+
+    if (UNLIKELY(channel->is_closed))
+        return CHANNEL_CLOSED;
+    receiver = channel_claim_locked(&channel->receivers);
+    if (receiver != NULL) {
+        receiver->word = word;
+        channel_finish_locked(receiver, true);
+        return CHANNEL_DONE;
+    }
+    if (channel->count == channel->capacity)
+        return CHANNEL_NOT_READY;
+    channel_put_locked(channel, word);
+    return CHANNEL_DONE;
+}
+
+static ALWAYS_INLINE enum channel_result channel_receive_locked(struct channel *channel,
+                                                                uintptr_t *word)
+{
+    struct channel_case *sender;
+    bool has_word = channel->count != 0;
+
+    if (has_word)
+        *word = channel_get_locked(channel);
+    sender = channel_claim_locked(&channel->senders);
+    if (sender != NULL) {
+        if (has_word)
+            channel_put_locked(channel, sender->word);
+        else
+            *word = sender->word;
+        channel_finish_locked(sender, true);
+        return CHANNEL_DONE;
+    }
+    if (has_word)
+        return CHANNEL_DONE;
+    if (!channel->is_closed)
+        return CHANNEL_NOT_READY;
+    *word = 0;
+    return CHANNEL_CLOSED;
+}
+
+bool channel_do_locked(struct channel_case *wanted)
+{
+    enum channel_result result = wanted->operation == CHANNEL_SEND
+                                     ? channel_send_locked(wanted->channel, wanted->word)
+                                     : channel_receive_locked(wanted->channel, &wanted->word);
+
+    wanted->is_open = result == CHANNEL_DONE;
+    return result != CHANNEL_NOT_READY;
+}
+
+/* ---- Waiting ---- */
+
+/*
+ * Wait for one operation.  Interrupts are off, the lock is held; when it returns, they are on and it is
+ * let go.
+ */
+static NOINLINE bool channel_send_slow(struct channel *channel, uintptr_t word)
+{
+    struct channel_wait wait = {.thread = (struct thread *)this_cpu(sched_cpu)->current};
+    struct channel_case wanted;
+
+    wanted.channel = channel;
+    wanted.operation = CHANNEL_SEND;
+    wanted.word = word;
+    channel_enter_locked(&wanted, &wait);
+    spin_unlock_off(&channel->lock);
+    (void)channel_park(&wait, "room in a channel");
+    return wanted.is_open;
+}
+
+static NOINLINE bool channel_receive_slow(struct channel *channel, uintptr_t *word)
+{
+    struct channel_wait wait = {.thread = (struct thread *)this_cpu(sched_cpu)->current};
+    struct channel_case wanted;
+
+    wanted.channel = channel;
+    wanted.operation = CHANNEL_RECEIVE;
+    channel_enter_locked(&wanted, &wait);
+    spin_unlock_off(&channel->lock);
+    (void)channel_park(&wait, "a word from a channel");
+    *word = wanted.word;
+    return wanted.is_open;
+}
+
+bool channel_send(struct channel *channel, uintptr_t word)
+{
+    enum channel_result result;
+
+    sched_check_may_wait("channel_send");
+    arch_irq_disable();
+    spin_lock_off(&channel->lock);
+    result = channel_send_locked(channel, word);
+    if (result == CHANNEL_NOT_READY)
+        return channel_send_slow(channel, word);
+    spin_unlock_off(&channel->lock);
+    arch_irq_enable();
+    sched_leave_if_due();
+    return result == CHANNEL_DONE;
+}
+
+bool channel_receive(struct channel *channel, uintptr_t *word)
+{
+    enum channel_result result;
+
+    sched_check_may_wait("channel_receive");
+    arch_irq_disable();
+    spin_lock_off(&channel->lock);
+    result = channel_receive_locked(channel, word);
+    if (result == CHANNEL_NOT_READY)
+        return channel_receive_slow(channel, word);
+    spin_unlock_off(&channel->lock);
+    arch_irq_enable();
+    sched_leave_if_due();
+    return result == CHANNEL_DONE;
+}
+
+enum channel_result channel_try_send(struct channel *channel, uintptr_t word)
+{
+    unsigned long irq = spin_lock(&channel->lock);
+    enum channel_result result = channel_send_locked(channel, word);
+
+    spin_unlock(&channel->lock, irq);
+    sched_leave_if_due();
+    return result;
+}
+
+enum channel_result channel_try_receive(struct channel *channel, uintptr_t *word)
+{
+    unsigned long irq = spin_lock(&channel->lock);
+    enum channel_result result = channel_receive_locked(channel, word);
+
+    spin_unlock(&channel->lock, irq);
+    sched_leave_if_due();
+    return result;
+}
+
+/* ---- Close ---- */
+
+/* Some of those who wait; false: there are no more. */
+static bool channel_close_some_locked(struct channel *channel)
+{
+    for (unsigned i = 0; i < CHANNEL_WAKES_MAX; i++) {
+        struct channel_case *waiting = channel_claim_locked(&channel->receivers);
+
+        if (waiting == NULL)
+            waiting = channel_claim_locked(&channel->senders);
+        if (waiting == NULL)
+            return false;
+        if (waiting->operation == CHANNEL_RECEIVE)
+            waiting->word = 0;
+        channel_finish_locked(waiting, false);
+    }
+    return true;
+}
+
+void channel_close(struct channel *channel)
+{
+    unsigned long irq = spin_lock(&channel->lock);
+
+    if (channel->is_closed)
+        panic("channel_close: channel %p is closed already", (void *)channel);
+    channel->is_closed = true; /* nobody comes to wait any more */
+    while (channel_close_some_locked(channel)) {
+        spin_unlock(&channel->lock, irq);
+        sched_leave_if_due();
+        irq = spin_lock(&channel->lock);
+    }
+    spin_unlock(&channel->lock, irq);
+    sched_leave_if_due();
+}

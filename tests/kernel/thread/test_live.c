@@ -1,0 +1,108 @@
+/* What threads live on is found: registers and stacks, of threads that run and that do not. */
+#include "kernel/cpus.h"
+#include "tests/kernel/thread/crew.h"
+
+#define LIVE_MARK 0x1234567890abcdeful
+
+struct live_seen {
+    uintptr_t wanted;
+    unsigned words;
+    size_t bytes;
+};
+
+static __attribute__((no_sanitize("address", "thread"))) void live_look(uintptr_t start,
+                                                                        uintptr_t end, void *arg)
+{
+    struct live_seen *seen = arg;
+
+    seen->bytes += end - start;
+    for (const volatile uintptr_t *at = (const uintptr_t *)start; at < (const uintptr_t *)end; at++)
+        seen->words += *at == seen->wanted;
+}
+
+/* The mark is in a local variable only, and made so that no copy of it is elsewhere. */
+static void live_parks(void *arg)
+{
+    struct crew_pair *pair = arg;
+    volatile uintptr_t mark = LIVE_MARK ^ (uintptr_t)pair;
+
+    atomic_fetch_add_explicit(&pair->count, 1, memory_order_release);
+    while (!atomic_load_explicit(&pair->is_over, memory_order_acquire))
+        thread_park();
+    (void)mark;
+}
+
+static void live_spins(void *arg)
+{
+    struct crew_pair *pair = arg;
+    volatile uintptr_t mark = LIVE_MARK ^ (uintptr_t)pair;
+
+    atomic_fetch_add_explicit(&pair->count, 1, memory_order_release);
+    while (!atomic_load_explicit(&pair->is_over, memory_order_acquire))
+        arch_relax();
+    (void)mark;
+}
+
+static void live_expect(struct test *t, void (*entry)(void *), unsigned looks)
+{
+    struct crew_pair pair = {0};
+    struct thread *thread = thread_create("lives", entry, &pair, NULL);
+
+    REQUIRE(t, thread != NULL);
+    while (atomic_load_explicit(&pair.count, memory_order_acquire) == 0)
+        thread_yield();
+    for (unsigned i = 0; i < looks; i++) {
+        struct live_seen seen = {.wanted = LIVE_MARK ^ (uintptr_t)&pair};
+
+        EXPECT(t, thread_live(thread, live_look, &seen));
+        EXPECT(t, seen.words >= 1 && seen.bytes > 64 && seen.bytes < 16 * KIB);
+    }
+    atomic_store_explicit(&pair.is_over, true, memory_order_release);
+    thread_wake(thread);
+    thread_join(thread);
+}
+
+TEST(thread_live, of_one_that_is_parked)
+{
+    live_expect(t, live_parks, 50);
+}
+
+/* It runs on another CPU, or waits for this one: and is preempted meanwhile. */
+TEST(thread_live, of_one_that_runs)
+{
+    live_expect(t, live_spins, 50);
+}
+
+static void live_yields(void *arg)
+{
+    struct crew_pair *pair = arg;
+    volatile uintptr_t mark = LIVE_MARK ^ (uintptr_t)pair;
+
+    atomic_fetch_add_explicit(&pair->count, 1, memory_order_release);
+    while (!atomic_load_explicit(&pair->is_over, memory_order_acquire))
+        thread_yield();
+    (void)mark;
+}
+
+TEST(thread_live, of_one_that_moves)
+{
+    live_expect(t, live_yields, 500);
+}
+
+static void live_ends(void *unused)
+{
+    (void)unused;
+}
+
+TEST(thread_live, of_one_that_has_ended)
+{
+    struct live_seen seen = {0};
+    struct thread *thread = thread_create("ends", live_ends, NULL, NULL);
+
+    REQUIRE(t, thread != NULL);
+    while (thread_live(thread, live_look, &seen))
+        thread_yield();
+    seen.bytes = 0;
+    EXPECT(t, !thread_live(thread, live_look, &seen) && seen.bytes == 0);
+    thread_join(thread);
+}
