@@ -46,8 +46,9 @@ static ALWAYS_INLINE bool mutex_take(struct mutex *mutex, struct thread *self)
 {
     uintptr_t nobody = 0;
 
+    /* Release, too: who finds the owner there looks at the thread (mutex_next_owner_locked). */
     return atomic_compare_exchange_strong_explicit(&mutex->owner, &nobody, (uintptr_t)self,
-                                                   memory_order_acquire, memory_order_relaxed);
+                                                   memory_order_acq_rel, memory_order_relaxed);
 }
 
 bool mutex_is_held(const struct mutex *mutex)

@@ -28,6 +28,7 @@ struct watchdog {
 };
 
 static PERCPU(struct watchdog, watchdog);
+static uint64_t watchdog_after;              /* [C] arch_ticks() that are too long; 0: never */
 static PERCPU(_Atomic bool, watchdog_asked); /* [A] acq_rel: an NMI shall say where it is */
 
 /* The next CPU after this one that does not sleep; itself: none. */
@@ -48,17 +49,18 @@ static void watchdog_tick(void)
     unsigned me = arch_cpu_id(), cpu = watchdog_pick(me);
     uint64_t interrupts, now = arch_ticks();
 
-    if (settings.watchdog == 0 || cpu == me)
+    if (watchdog_after == 0 || cpu == me)
         return;
     interrupts = cpu_interrupts_of(cpu);
     if (dog->since == 0 || cpu != dog->cpu || interrupts != dog->interrupts) {
         *dog = (struct watchdog){.cpu = cpu, .interrupts = interrupts, .since = now};
         return;
     }
-    if (dog->is_reported || now - dog->since < settings.watchdog * arch_ticks_per_second())
+    if (dog->is_reported || now - dog->since < watchdog_after)
         return;
     dog->is_reported = true;
-    printk("watchdog: CPU %u has had interrupts off for %u s\n", cpu, settings.watchdog);
+    printk("watchdog: CPU %u has had interrupts off for %lu s\n", cpu,
+           time_ticks_to_ns(watchdog_after) / 1000000000);
     verdict_add_wrong(1);
     atomic_store_explicit(cpu_var(watchdog_asked, cpu), true, memory_order_release);
     arch_nmi_send(cpu);
@@ -67,8 +69,8 @@ TICK_WORK(watchdog_tick);
 
 uint64_t watchdog_next(void)
 {
-    return settings.watchdog != 0 && watchdog_pick(arch_cpu_id()) != arch_cpu_id()
-               ? arch_ticks() + settings.watchdog * arch_ticks_per_second() / 2
+    return watchdog_after != 0 && watchdog_pick(arch_cpu_id()) != arch_cpu_id()
+               ? arch_ticks() + watchdog_after / 2
                : UINT64_MAX;
 }
 
@@ -86,5 +88,6 @@ static bool watchdog_nmi(struct trap_frame *frame)
 
 void watchdog_init(void)
 {
+    watchdog_after = settings.watchdog * arch_ticks_per_second();
     panic_share_nmi(watchdog_nmi);
 }
