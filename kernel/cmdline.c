@@ -69,6 +69,7 @@ static const struct setting cmdline_table[] = {
     {"seed", SETTING_NUMBER64, &settings.seed, 1, UINT64_MAX, "1 to 18446744073709551615"},
     {"soak", SETTING_NUMBER64, &settings.soak, 0, UINT64_MAX,
      "0 (a short one) to 18446744073709551615 operations"},
+    {"threads", SETTING_NUMBER64, &settings.threads, 0, 1ul << 24, "0 (some) to 16777216"},
     {"paranoia", SETTING_FLAG, &settings.paranoia, 0, 1, "0 or 1"},
     {"gogc", SETTING_GOGC, &settings.gogc, 1, UINT32_MAX, "1 to 4294967295 percent, or off"},
     {"memlimit", SETTING_SIZE, &settings.memlimit_bytes, MIB, 64 * TIB,

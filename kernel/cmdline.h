@@ -25,6 +25,7 @@ struct settings {
     unsigned failnth;    /* failnth=  0: off; armed on CPU 0 before the command of run= */
     uint64_t seed;       /* seed=     1 by default */
     uint64_t soak;       /* soak=     operations of the soak test; 0: a short one */
+    uint64_t threads;    /* threads=  parked at once by their test; 0: some */
     uint64_t dmareserve_bytes; /* dmareserve= below 16 MiB for devices; SETTING_AUTO: by memory */
     uint64_t reserve_bytes;    /* reserve=    for the collector and stacks; likewise */
     uint64_t zeroahead_bytes;  /* zeroahead=  idle CPUs zero so much ahead; likewise */

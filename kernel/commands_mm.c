@@ -5,6 +5,7 @@
 #include "kernel/base/parse.h"
 #include "kernel/base/string.h"
 #include "kernel/command.h"
+#include "kernel/commands_panic.h"
 #include "kernel/lock.h"
 #include "kernel/nodes.h"
 #include "kernel/panic.h"
@@ -344,7 +345,7 @@ static void panic_lock_order(void)
 }
 
 /* Touch a stack that grows, `bytes` below its top, from the one that runs. */
-static void panic_touch_stack(size_t bytes)
+static NOINLINE void panic_touch_stack(size_t bytes)
 {
     struct stack stack;
 
@@ -370,10 +371,7 @@ static void panic_plain(void)
     panic("asked for");
 }
 
-static const struct panic_kind {
-    const char *name;
-    void (*run)(void);
-} panic_kinds[] = {
+static const struct panic_kind panic_kinds[] = {
     {"plain", panic_plain},
     {"check", panic_failed_check},
     {"null", panic_null},
@@ -393,22 +391,37 @@ static const struct panic_kind {
     {"guard-corruption", panic_guard_corruption},
     {"stack-limit", panic_stack_limit},
     {"stack-reserve", panic_stack_reserve},
+    {NULL, NULL},
 };
+
+static const struct panic_kind *const panic_tables[] = {panic_kinds, panic_thread_kinds};
+
+static const struct panic_kind *panic_kind_find(const char *name)
+{
+    for (size_t i = 0; i < ARRAY_COUNT(panic_tables); i++) {
+        for (const struct panic_kind *kind = panic_tables[i]; kind->name != NULL; kind++) {
+            if (strcmp(kind->name, name) == 0)
+                return kind;
+        }
+    }
+    return NULL;
+}
 
 static int commands_panic(int argc, char **argv)
 {
     const char *name = argc > 1 ? argv[1] : "plain";
+    const struct panic_kind *kind = panic_kind_find(name);
 
-    for (size_t i = 0; i < ARRAY_COUNT(panic_kinds); i++) {
-        if (strcmp(panic_kinds[i].name, name) == 0) {
-            panic_kinds[i].run();
-            printk("panic: %s: went unseen\n", name);
-            return 1;
-        }
+    if (kind != NULL) {
+        kind->run();
+        printk("panic: %s: went unseen\n", name);
+        return 1;
     }
     printk("panic: %s: accepted:\n", name);
-    for (size_t i = 0; i < ARRAY_COUNT(panic_kinds); i++)
-        printk("  %s\n", panic_kinds[i].name);
+    for (size_t i = 0; i < ARRAY_COUNT(panic_tables); i++) {
+        for (kind = panic_tables[i]; kind->name != NULL; kind++)
+            printk("  %s\n", kind->name);
+    }
     return 1;
 }
 COMMAND(panic, "[KIND]", "do something wrong, to see that it is reported", commands_panic);

@@ -1,6 +1,9 @@
-/* The monitor's commands on threads: `threads` and `sched`. */
+/* The monitor's commands on threads: `threads`, `sched`, `deafen`. */
+#include "arch/arch.h"
+#include "kernel/base/parse.h"
 #include "kernel/base/format.h"
 #include "kernel/command.h"
+#include "kernel/cpus.h"
 #include "kernel/print.h"
 #include "kernel/thread/sched.h"
 #include "kernel/thread/thread.h"
@@ -58,3 +61,38 @@ static int commands_sched(int argc, char **argv)
     return 0;
 }
 COMMAND(sched, "", "a line as schedtrace=MS prints it", commands_sched);
+
+static void deafen_entry(void *seconds)
+{
+    uint64_t ticks = *(const uint64_t *)seconds * arch_ticks_per_second();
+    unsigned long irq = arch_irq_save();
+    uint64_t start = arch_ticks();
+
+    while (arch_ticks() - start < ticks)
+        arch_relax();
+    arch_irq_restore(irq);
+}
+
+static int commands_deafen(int argc, char **argv)
+{
+    const struct thread_options last = {
+        .priority = THREAD_NORMAL,
+        .cpus = 1ull << (cpus_online() - 1),
+    };
+    uint64_t seconds = 1;
+    struct thread *thread;
+
+    if (argc > 1 && (!parse_u64(argv[1], &seconds) || seconds > 3600)) {
+        printk("deafen: %s: accepted: 0 to 3600 seconds\n", argv[1]);
+        return 1;
+    }
+    thread = thread_create("deaf", deafen_entry, &seconds, &last);
+    if (thread == NULL) {
+        printk("deafen: no memory for a thread\n");
+        return 1;
+    }
+    thread_join(thread);
+    return 0;
+}
+COMMAND(deafen, "[SECONDS]", "keep the last CPU from interrupts, which watchdog= reports",
+        commands_deafen);

@@ -14,6 +14,7 @@ soak() {
 }
 
 echo "qemu-4-cpus 7200 tests/qemu/tests.sh 4 512M slab_soak seed=$seed soak=60000000 guard_rate=500"
+echo "qemu-million-threads 7200 tests/qemu/tests.sh 2 8G thread_million threads=1000000"
 soak hosted-thread 8 40000000
 soak hosted-address 8 300000000
 soak hosted 8 400000000

@@ -54,6 +54,7 @@ echo "qemu-panics 300 tests/qemu/panics.sh"
 echo "qemu-gdb 300 tests/qemu/gdb.sh"
 echo "qemu-refusals 300 tests/qemu/refusals.sh"
 echo "qemu-numa 300 tests/qemu/numa.sh"
+echo "qemu-threads 300 tests/qemu/threads.sh"
 echo "qemu-scale 300 tests/qemu/scale.sh"
 for target in tests/fuzz/fuzz_*.c; do
     name=$(basename "$target" .c)

@@ -53,12 +53,10 @@ void sched_trace_line(char *text, size_t bytes)
 static void trace_run(void *unused)
 {
     static char line[SCHED_TRACE_LINE_BYTES];
-    uint64_t at = time_uptime_ns();
 
     (void)unused;
     for (;;) {
-        at += settings.schedtrace_ms * NS_PER_MS;
-        thread_sleep_until(at);
+        thread_sleep_until(time_uptime_ns() + settings.schedtrace_ms * NS_PER_MS);
         sched_trace_line(line, sizeof(line));
         printk("%s\n", line);
     }

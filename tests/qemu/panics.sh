@@ -127,7 +127,7 @@ guard_corruption() {
 }
 
 stack_limit() {
-    expect stack-limit "panic: stack overflow: a flow without a name, limit 252 KiB, 256 KiB deep" \
+    expect stack-limit "panic: stack overflow: thread main, limit 252 KiB, 256 KiB deep" \
         " panic_touch_stack+0x" "vector 14  error 0x2"
 }
 
@@ -136,10 +136,46 @@ stack_reserve() {
         " stack_fault+0x" " panic_touch_stack+0x"
 }
 
+# expect_thread KIND TEXT...: as expect, of a thread on CPU 0; its backtrace goes on to its entry
+expect_thread() {
+    kind=$1
+    shift
+    machine boot/qemu.sh pvh build/debug/kernel.elf "run=panic,$kind" -
+    ended_badly
+    says "$@" "CPU 0, backtrace:" " sched_entry+0x" "CPU 1, backtrace:" " kernel_cpu_main+0x"
+}
+
+thread_overflow() {
+    expect_thread thread-overflow "panic: stack overflow: thread deep, limit 252 KiB, 25" \
+        " panic_deeper" " panic_deep_entry+0x" "CPU 0 runs thread deep; of 252 KiB of stack 252 KiB are backed"
+}
+
+mutex_deadlock() {
+    expect_thread mutex-deadlock "one waits for mutex right, owned by two" \
+        "two waits for mutex left, owned by one" "panic: mutex_lock: deadlock: 2 threads wait in a ring" \
+        " panic_lock_both+0x"
+}
+
+mutex_unlock() {
+    expect mutex-unlock "panic: mutex_unlock: mutex left is owned by owner, not by main" \
+        "CPU 0 runs main" "CPU 1 runs idle"
+}
+
+park_with_interrupts_off() {
+    expect_thread park-irq-off "panic: thread_park: interrupts are off, or a lock is held" \
+        " panic_park_entry+0x"
+}
+
+threads_in_the_report() {
+    expect_thread threads "panic: asked for" "CPU 0 runs thread asker; of 252 KiB of stack 4 KiB are backed" \
+        "CPU 1 runs idle" "  thread waiter waits for mutex left, owned by owner"
+}
+
 lock_order() {
     expect lock-order "panic: lock order: MONITOR is taken while TEST is held" "holds lock TEST"
 }
 
 ktap panic plain failed_check null_dereference write_to_text execute_data stack_overflow \
     double_free bad_free wrong_size slab_bounds slab_poison page_double_free page_poison page_owner lock_order \
-    guard_overflow guard_use_after_free guard_corruption stack_limit stack_reserve
+    guard_overflow guard_use_after_free guard_corruption stack_limit stack_reserve \
+    thread_overflow mutex_deadlock mutex_unlock park_with_interrupts_off threads_in_the_report

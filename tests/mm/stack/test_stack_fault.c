@@ -87,12 +87,15 @@ TEST(stack, recursion_to_the_limit)
 
 /* Pages come from the reserve where interrupts are off, a lock is held, and only there. */
 static port_lock_t fault_lock = PORT_LOCK_INIT(TEST);
+static struct stack_stats fault_stats;
 
+/* Counted with the lock held: behind it a tick may refill the reserve. */
 static void descend_locked(void *arg)
 {
     unsigned long irq = port_lock(&fault_lock);
 
     descend(arg, 0);
+    fault_stats = stack_stats();
     port_unlock(&fault_lock, irq);
 }
 
