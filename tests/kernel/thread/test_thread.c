@@ -15,9 +15,10 @@
 
 /* ---- Made, ended, joined ---- */
 
+/* Release: who has seen all counted may leave the frame that the count stands in. */
 static void count_one(void *count)
 {
-    atomic_fetch_add_explicit((_Atomic unsigned *)count, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit((_Atomic unsigned *)count, 1, memory_order_release);
 }
 
 TEST(thread, runs_and_is_joined)
@@ -75,7 +76,7 @@ TEST(thread, detached_ones_go_by_themselves)
                 thread_yield();
         thread_detach(thread);
     }
-    while (atomic_load_explicit(&count, memory_order_relaxed) != MANY)
+    while (atomic_load_explicit(&count, memory_order_acquire) != MANY)
         thread_yield();
     crew_wait_gone(t, 0);
 }
