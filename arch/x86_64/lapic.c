@@ -222,6 +222,9 @@ void arch_tick_start(unsigned hz)
     } else {
         uint64_t count = MAX(lapic_timer_hz / hz, 1u);
 
+        /* Stopped while the mode changes: the count of arch_tick_once, of a few ns perhaps, is no
+           period.  QEMU, once behind, would go through its ends for ever, with all CPUs waiting. */
+        lapic_write(LAPIC_TIMER_INITIAL, 0);
         lapic_write(LAPIC_LVT_TIMER, LVT_PERIODIC | VECTOR_TICK);
         lapic_write(LAPIC_TIMER_INITIAL, (uint32_t)MIN(count, (uint64_t)UINT32_MAX));
     }

@@ -56,6 +56,25 @@ TEST(cpu, tick_comes_until_it_is_stopped)
     arch_tick_start(TIME_TICK_HZ);
 }
 
+#define TICK_CHANGES 20000u
+
+/* With the shortest wait still set when ticks become periodic, QEMU comes to a halt. */
+TEST(cpu, tick_changes_from_once_to_periodic)
+{
+    uint64_t until = cpu_ticks_taken() + 3;
+
+    for (unsigned i = 0; i < TICK_CHANGES; i++) {
+        arch_tick_once(1);
+        arch_tick_start(TIME_TICK_HZ);
+    }
+
+    uint64_t start = arch_ticks();
+
+    while (cpu_ticks_taken() < until && arch_ticks() - start < 10 * arch_ticks_per_second())
+        arch_relax();
+    EXPECT(t, cpu_ticks_taken() >= until);
+}
+
 #define FLUSH_ROUNDS 20
 
 static void cpu_flush_all(void *arg)
