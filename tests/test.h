@@ -17,6 +17,7 @@
 
 #include <stdatomic.h>
 #include "kernel/base/base.h"
+#include "kernel/base/random.h"
 
 struct test {
     const char *suite, *name;
@@ -76,15 +77,3 @@ void test_expect_panic(struct test *t, void (*fn)(void *), void *arg, const char
 #define PANIC_REPORT(t, fn, arg) test_panic_report(t, fn, arg, __FILE__, __LINE__)
 const char *test_panic_report(struct test *t, void (*fn)(void *), void *arg, const char *file,
                               int line);
-
-/* A small generator for seeded tests (xorshift64*): state must not be 0. */
-static inline uint64_t test_random(uint64_t *state)
-{
-    uint64_t x = *state;
-
-    x ^= x >> 12;
-    x ^= x << 25;
-    x ^= x >> 27;
-    *state = x;
-    return x * 0x2545f4914f6cdd1dull;
-}

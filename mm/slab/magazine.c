@@ -79,12 +79,18 @@ static void magazine_keep(struct slab_cpu *cpu, struct seq_magazine *block)
         magazine_return_empties(cpu, cpu->empty_max - MIN(cpu->empty_max, EMPTY_MOVED));
 }
 
+/* One `share`th of the heap, parted among the CPUs; bytes. */
+static size_t magazine_heap_share(size_t share)
+{
+    return span_bytes_now() / (share * port_cpu_count());
+}
+
 /* A CPU in a phase of allocation empties magazines that it will fill again when it frees. */
 static unsigned magazine_empty_max(void)
 {
-    size_t share = span_bytes_now() / (EMPTY_HEAP_SHARE * port_cpu_count());
+    size_t blocks = magazine_heap_share(EMPTY_HEAP_SHARE) / sizeof(struct seq_magazine);
 
-    return MAX((unsigned)(share / sizeof(struct seq_magazine)), EMPTY_FLOOR);
+    return MAX((unsigned)blocks, EMPTY_FLOOR);
 }
 
 void magazine_free(struct seq_magazine *block)
@@ -120,10 +126,8 @@ size_t magazine_pool_bytes(void)
 /* What this CPU's magazines may hold together: no more than a part of the heap as it is. */
 static size_t magazine_budget(void)
 {
-    size_t share = span_bytes_now() / (MAGAZINE_HEAP_SHARE * port_cpu_count());
-
     return MIN(atomic_load_explicit(&slab_limits.cpu_bytes, memory_order_relaxed),
-               MAX(share, MAGAZINE_CPU_FLOOR));
+               MAX(magazine_heap_share(MAGAZINE_HEAP_SHARE), MAGAZINE_CPU_FLOOR));
 }
 
 /* What two magazines of so many slots may hold. */

@@ -278,11 +278,11 @@ TEST(numa, any_bytes_keep_the_promises)
 
     for (unsigned round = 0; round < RANDOM_ROUNDS; round++) {
         srat_sound();
-        for (unsigned changes = test_random(&random) % 4; changes > 0; changes--)
-            numa_table[test_random(&random) % numa_bytes] = (uint8_t)test_random(&random);
+        for (unsigned changes = random_next(&random) % 4; changes > 0; changes--)
+            numa_table[random_next(&random) % numa_bytes] = (uint8_t)random_next(&random);
         (void)srat_read();
         const char *broken = numa_promises_broken(&numa_got);
         REQUIRE(t, broken == NULL);
-        REQUIRE(t, cpu_node((uint32_t)(test_random(&random) % 400)) < numa_got.node_count);
+        REQUIRE(t, cpu_node((uint32_t)(random_next(&random) % 400)) < numa_got.node_count);
     }
 }

@@ -56,13 +56,13 @@ TEST(sequence, does_as_the_plain_code_does)
     struct seq_window model, *window = NULL;
 
     for (unsigned i = 0; i < ROUNDS; i++) {
-        uint64_t r = test_random(&state);
+        uint64_t r = random_next(&state);
         size_t pages = (r >> 8) % 3 ? 1 + (r >> 16) % 4 : 1 + (r >> 16) % SEQ_WINDOW_RUN_MAX;
 
         unsigned long irq_state = arch_irq_save();
         window = sequence_window_here(&sequence_window);
         if (i % 1000 == 0) {
-            uint64_t domain = r % 4 ? test_random(&state) | test_random(&state) : ~0ull;
+            uint64_t domain = r % 4 ? random_next(&state) | random_next(&state) : ~0ull;
 
             window_set_up(window, base, domain);
             window_set_up(&model, base, domain);
@@ -151,11 +151,11 @@ static void magazine_run(struct test *t, uint64_t *state, unsigned room, unsigne
     for (unsigned i = 0; i < STACK_MOST; i++)
         out[i] = i;
     while (rounds-- > 0 && t->failures == 0) {
-        unsigned which = (unsigned)(test_random(state) % MAX(count, 1u)),
+        unsigned which = (unsigned)(random_next(state) % MAX(count, 1u)),
                  i = count > 0 ? out[which] : 0;
         void *slot = NULL, *plain;
 
-        if (count > 0 && test_random(state) % 2 != 0) {
+        if (count > 0 && random_next(state) % 2 != 0) {
             bool is_done = sequence_push(1, sequence_slots[i]);
 
             EXPECT(t,

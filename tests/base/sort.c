@@ -31,10 +31,10 @@ TEST(sort, agrees_with_insertion)
     uint64_t state = test_seed(t), got[SORT_MAX], model[SORT_MAX];
 
     for (size_t count = 0; count <= SORT_MAX; count += 1 + count / 8) {
-        uint64_t range = 1 + test_random(&state) % (2 * count + 2);
+        uint64_t range = 1 + random_next(&state) % (2 * count + 2);
 
         for (size_t i = 0; i < count; i++) {
-            uint64_t key = test_random(&state) % range;
+            uint64_t key = random_next(&state) % range;
             size_t at = i;
 
             got[i] = key;
@@ -69,7 +69,7 @@ TEST(sort, moves_elements_whole)
     struct sort_wide array[SORT_MAX];
 
     for (size_t i = 0; i < SORT_MAX; i++) {
-        array[i].key = (uint32_t)test_random(&state);
+        array[i].key = (uint32_t)random_next(&state);
         array[i].tag = array[i].key * 2654435761u;
         memset(array[i].tail, (uint8_t)array[i].key, sizeof(array[i].tail));
     }

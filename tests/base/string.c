@@ -15,7 +15,7 @@ static unsigned char area[AREA_BYTES], expected[AREA_BYTES];
 static void area_fill(uint64_t seed)
 {
     for (size_t i = 0; i < AREA_BYTES; i++)
-        area[i] = expected[i] = (unsigned char)test_random(&seed);
+        area[i] = expected[i] = (unsigned char)random_next(&seed);
 }
 
 static bool area_is_expected(void)
@@ -46,7 +46,7 @@ TEST(string, memcpy_copies_at_any_alignment)
     uint64_t seed = 7;
 
     for (size_t i = 0; i < AREA_BYTES; i++)
-        from[i] = (unsigned char)test_random(&seed);
+        from[i] = (unsigned char)random_next(&seed);
     for (size_t offset = 0; offset < OFFSET_MAX; offset++) {
         for (size_t length = 0; length <= LENGTH_MAX; length++) {
             area_fill(length + 1);

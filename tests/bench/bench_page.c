@@ -55,7 +55,7 @@ static void page_shuffle(void **pages)
     uint64_t state = 1;
 
     for (size_t i = BATCH_PAGES - 1; i > 0; i--) {
-        size_t j = test_random(&state) % (i + 1);
+        size_t j = random_next(&state) % (i + 1);
         void *page = pages[i];
 
         pages[i] = pages[j];
@@ -178,7 +178,7 @@ struct run_pool {
 
 static size_t run_length(struct run_pool *pool)
 {
-    uint64_t r = test_random(&pool->random);
+    uint64_t r = random_next(&pool->random);
     size_t least = 1ul << r % 6;
 
     return least + (r >> 8) % (least + (least == 32)); /* to 64, not 63 */
@@ -223,7 +223,7 @@ static bool run_pool_fill(struct run_pool *pool)
 static struct bench_run *run_pool_choose(struct run_pool *pool)
 {
     for (size_t last = pool->count; last-- > pool->count - RUN_BATCH;) {
-        size_t i = test_random(&pool->random) % (last + 1);
+        size_t i = random_next(&pool->random) % (last + 1);
         struct bench_run run = pool->runs[i];
 
         pool->runs[i] = pool->runs[last];

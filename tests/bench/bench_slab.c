@@ -100,7 +100,7 @@ static void batch_random(void **objects)
     uint64_t state = 1;
 
     for (size_t i = BATCH_OBJECTS - 1; i > 0; i--) {
-        size_t j = test_random(&state) % (i + 1);
+        size_t j = random_next(&state) % (i + 1);
         void *object = objects[i];
 
         objects[i] = objects[j];
@@ -137,6 +137,13 @@ static NOINLINE void batch_empty_free(void **objects)
     }
 }
 
+static void batch_free_timed(struct bench *bench, void **objects)
+{
+    bench_start(bench);
+    batch_free(objects);
+    bench_stop(bench);
+}
+
 struct batch_job {
     struct bench *bench;
     void **objects;
@@ -146,11 +153,8 @@ static void batch_free_on_other(void *arg)
 {
     const struct batch_job *job = arg;
 
-    if (arch_cpu_id() == 0)
-        return;
-    bench_start(job->bench);
-    batch_free(job->objects);
-    bench_stop(job->bench);
+    if (arch_cpu_id() != 0)
+        batch_free_timed(job->bench, job->objects);
 }
 
 /* All batches of a sample; the clock runs in `part` only. */
@@ -170,15 +174,12 @@ static void batch_run(struct bench *bench, enum batch_part part, batch_order *or
             bench_stop(bench);
 
         order(objects);
-        if (part == BATCH_FREE_REMOTE) {
-            cpu_run_all(2, batch_free_on_other, &(struct batch_job){bench, objects});
-        } else {
-            if (part == BATCH_FREE)
-                bench_start(bench);
+        if (part == BATCH_ALLOC)
             batch_free(objects);
-            if (part == BATCH_FREE)
-                bench_stop(bench);
-        }
+        else if (part == BATCH_FREE)
+            batch_free_timed(bench, objects);
+        else
+            cpu_run_all(2, batch_free_on_other, &(struct batch_job){bench, objects});
         if (!has_all)
             bench->skip = bench_no_memory;
     }

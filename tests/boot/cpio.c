@@ -145,10 +145,10 @@ TEST(cpio, what_passes_keeps_its_promises)
 
     for (unsigned round = 0; round < RANDOM_ROUNDS; round++) {
         cpio_make_sound();
-        for (unsigned n = 1 + test_random(&random) % 3; n > 0; n--) {
-            size_t at = test_random(&random) % cpio_size;
+        for (unsigned n = 1 + random_next(&random) % 3; n > 0; n--) {
+            size_t at = random_next(&random) % cpio_size;
 
-            cpio_archive[at] = "0123456789abcdefF/\0.x\xff"[test_random(&random) % 22];
+            cpio_archive[at] = "0123456789abcdefF/\0.x\xff"[random_next(&random) % 22];
         }
         cpio_read_all(t, cpio_archive, cpio_size);
     }

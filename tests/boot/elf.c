@@ -206,10 +206,10 @@ TEST(elf, what_passes_keeps_its_promises)
         struct boot_error error = {""};
 
         elf_make_sound();
-        for (unsigned n = 1 + test_random(&random) % 3; n > 0; n--) {
-            unsigned at = test_random(&random) % PHDR(PHDR_COUNT);
+        for (unsigned n = 1 + random_next(&random) % 3; n > 0; n--) {
+            unsigned at = random_next(&random) % PHDR(PHDR_COUNT);
 
-            elf_head[at] = (unsigned char)test_random(&random);
+            elf_head[at] = (unsigned char)random_next(&random);
         }
         if (elf_check(elf_head, HEAD_BYTES, FILE_BYTES, &plan, &error))
             EXPECT(t, promises_broken_by_plan(&plan, FILE_BYTES) == 0);

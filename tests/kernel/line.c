@@ -200,11 +200,11 @@ TEST(line, screen_agrees_with_the_line)
 
     line_fresh();
     for (unsigned step = 0; step < 5000; step++) {
-        if (test_random(&state) % 50 == 0) {
+        if (random_next(&state) % 50 == 0) {
             line_type("\r");
             line_begin(&line);
         } else {
-            line_type(keys[test_random(&state) % ARRAY_COUNT(keys)]);
+            line_type(keys[random_next(&state) % ARRAY_COUNT(keys)]);
         }
         REQUIRE(t, line.cursor <= line.length && line.length < LINE_BYTES);
         REQUIRE(t, strlen(line.text) == line.length);

@@ -27,7 +27,7 @@ static void replay_test_build(struct builder *builder, uint64_t seed, uint32_t r
     bool is_live[REPLAY_TEST_IDS] = {false};
 
     for (uint32_t i = 0; i < records; i++) {
-        uint64_t random = test_random(&seed);
+        uint64_t random = random_next(&seed);
         uint32_t id = random % REPLAY_TEST_IDS;
         unsigned cpu = random >> 8 & (REPLAY_TEST_CPUS - 1);
 

@@ -8,39 +8,11 @@
  */
 #include "kernel/base/string.h"
 #include "mm/page/page.h"
+#include "tests/replay/pattern.h"
 #include "tests/soak/soak.h"
 #include "kernel/print.h"
 
 #define CTOR_TAG 0xc0115ull
-
-/* ---- Patterns ---- */
-
-static void fill(void *addr, size_t bytes, uint64_t tag)
-{
-    uint64_t *words = addr;
-    uint8_t *tail = (uint8_t *)addr + ALIGN_DOWN(bytes, 8);
-
-    for (size_t i = 0; i < bytes / 8; i++)
-        words[i] = tag + i;
-    for (size_t i = 0; i < bytes % 8; i++)
-        tail[i] = (uint8_t)(tag + i);
-}
-
-static bool holds(const void *addr, size_t bytes, uint64_t tag)
-{
-    const uint64_t *words = addr;
-    const uint8_t *tail = (const uint8_t *)addr + ALIGN_DOWN(bytes, 8);
-
-    for (size_t i = 0; i < bytes / 8; i++) {
-        if (words[i] != tag + i)
-            return false;
-    }
-    for (size_t i = 0; i < bytes % 8; i++) {
-        if (tail[i] != (uint8_t)(tag + i))
-            return false;
-    }
-    return true;
-}
 
 static bool is_zero(const uint8_t *addr, size_t bytes)
 {
@@ -49,7 +21,7 @@ static bool is_zero(const uint8_t *addr, size_t bytes)
 
 bool soak_item_holds(struct soak_worker *worker, const struct soak_item *item)
 {
-    if (EXPECT(worker->t, holds(item->addr, item->bytes, item->tag)))
+    if (EXPECT(worker->t, pattern_is_whole(item->addr, item->bytes, item->tag)))
         return true;
     printk("# damaged: kind %u, %p, %zu bytes, tag 0x%lx, cache %p\n", item->kind, item->addr,
            item->bytes, item->tag, (void *)item->cache);
@@ -80,10 +52,10 @@ static void item_set(struct soak_worker *worker, struct soak_item *item, enum so
         return;
     }
     *item = (struct soak_item){
-        .kind = kind, .addr = addr, .bytes = bytes, .tag = test_random(&worker->random)};
+        .kind = kind, .addr = addr, .bytes = bytes, .tag = random_next(&worker->random)};
     if (kind != SOAK_PAGES)
         EXPECT(worker->t, ksize(addr) >= bytes);
-    fill(addr, bytes, item->tag);
+    pattern_fill(addr, bytes, item->tag);
 }
 
 void soak_item_adopt(struct soak_worker *worker, struct soak_item *item, struct soak_cache *cache,
@@ -91,7 +63,7 @@ void soak_item_adopt(struct soak_worker *worker, struct soak_item *item, struct 
 {
     if (object != NULL) {
         EXPECT(worker->t, cache->align == 0 || IS_ALIGNED((uintptr_t)object, cache->align));
-        EXPECT(worker->t, !cache->has_ctor || holds(object, cache->bytes, CTOR_TAG));
+        EXPECT(worker->t, !cache->has_ctor || pattern_is_whole(object, cache->bytes, CTOR_TAG));
         atomic_fetch_add_explicit(&cache->items, 1, memory_order_relaxed);
     }
     item_set(worker, item, SOAK_CACHED, object, cache->bytes);
@@ -211,7 +183,7 @@ static void *item_retire(struct soak_worker *worker, struct soak_item *item)
 {
     soak_item_holds(worker, item);
     if (item->kind == SOAK_CACHED && item->cache->has_ctor)
-        fill(item->addr, item->bytes, CTOR_TAG);
+        pattern_fill(item->addr, item->bytes, CTOR_TAG);
     item->kind = SOAK_NONE;
     return item->addr;
 }
@@ -273,12 +245,12 @@ void soak_item_free_bulk(struct soak_worker *worker, struct soak_item *items, si
 /* The pattern depends on the object's bytes: a constructor for each size that has one. */
 static void construct_104(void *object)
 {
-    fill(object, 104, CTOR_TAG);
+    pattern_fill(object, 104, CTOR_TAG);
 }
 
 static void construct_1500(void *object)
 {
-    fill(object, 1500, CTOR_TAG);
+    pattern_fill(object, 1500, CTOR_TAG);
 }
 
 bool soak_cache_create(struct soak_cache *cache, const char *name)

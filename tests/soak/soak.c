@@ -383,9 +383,9 @@ static bool soak_begin(struct test *t)
         struct soak_cpu *cpu = &soak.cpu[i];
 
         cpu->worker = (struct soak_worker){
-            .t = t, .random = test_random(&random), .caches = soak.caches, .own = &cpu->own};
+            .t = t, .random = random_next(&random), .caches = soak.caches, .own = &cpu->own};
         cpu->handler =
-            (struct soak_worker){.t = t, .random = test_random(&random), .caches = soak.caches};
+            (struct soak_worker){.t = t, .random = random_next(&random), .caches = soak.caches};
     }
     return true;
 }
@@ -406,9 +406,9 @@ TEST(slab_soak, everything_on_all_cpus)
     live_before = slab_live();
     pages_before = page_free_count();
     for (unsigned round = 1; done < wanted && t->failures == 0; round++) {
-        enum soak_mood mood = (test_random(&random) >> 32) % MOOD_COUNT;
+        enum soak_mood mood = (random_next(&random) >> 32) % MOOD_COUNT;
 
-        done += soak_round(mood, 16 + test_random(&random) % SHORT_PAGES);
+        done += soak_round(mood, 16 + random_next(&random) % SHORT_PAGES);
         mm_check();
         EXPECT(t, slab_live() == live_before + soak_live());
         if (round % EMPTY_EVERY == 0)

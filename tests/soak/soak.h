@@ -57,7 +57,7 @@ struct soak_worker {
 
 static inline size_t soak_random(struct soak_worker *worker, size_t below)
 {
-    return (test_random(&worker->random) >> 16) % below;
+    return (random_next(&worker->random) >> 16) % below;
 }
 
 /* Fill an empty item; where there is no memory it stays empty, and failures counts it.  irq */

@@ -315,18 +315,18 @@ TEST(mark, random_graphs_as_a_plain_search)
     uint64_t state = test_seed(t);
 
     for (unsigned i = 0; i < GRAPH_NODES; i++) {
-        graph[i] = node_new(32 + test_random(&state) % 600, NULL, NULL);
+        graph[i] = node_new(32 + random_next(&state) % 600, NULL, NULL);
         REQUIRE(t, graph[i] != NULL);
         graph[i]->number = i;
     }
     for (unsigned round = 0; round < 20; round++) {
-        unsigned from = test_random(&state) % GRAPH_NODES;
+        unsigned from = random_next(&state) % GRAPH_NODES;
 
         for (unsigned i = 0; i < GRAPH_NODES; i++) { /* 1.1 links a node, about */
             for (unsigned k = 0; k < NODE_LINKS; k++) {
-                uint64_t to = test_random(&state) % GRAPH_NODES;
+                uint64_t to = random_next(&state) % GRAPH_NODES;
 
-                graph[i]->links[k] = test_random(&state) % 100 < 55 ? graph[to] : NULL;
+                graph[i]->links[k] = random_next(&state) % 100 < 55 ? graph[to] : NULL;
             }
         }
 

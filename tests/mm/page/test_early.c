@@ -44,8 +44,8 @@ TEST(early, aligns_and_keeps_objects_apart)
     EXPECT(t, early_take(&memory, 64 * KIB, 4 * KIB) != EARLY_NOWHERE);
     EXPECT(t, early_take(&memory, 128 * KIB, 4 * KIB) != EARLY_NOWHERE);
     for (unsigned i = 0; i < 1000; i++) {
-        size_t bytes = 1 + test_random(&state) % 20000;
-        size_t align = 1ul << test_random(&state) % 16;
+        size_t bytes = 1 + random_next(&state) % 20000;
+        size_t align = 1ul << random_next(&state) % 16;
         uint64_t at = early_take(&memory, bytes, align);
 
         REQUIRE(t, at != EARLY_NOWHERE && at % align == 0);

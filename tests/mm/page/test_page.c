@@ -71,9 +71,9 @@ TEST(page, runs_do_not_overlap)
     size_t free_before = page_free_count(), held_pages = 0;
 
     for (unsigned i = 0; i < 20000; i++) {
-        if (count < HELD_MAX && (count == 0 || test_random(&state) % 9 < 5)) {
-            size_t pages = 1 + test_random(&state) % (test_random(&state) % 8 ? 15 : 80);
-            size_t align = 1ul << test_random(&state) % 4;
+        if (count < HELD_MAX && (count == 0 || random_next(&state) % 9 < 5)) {
+            size_t pages = 1 + random_next(&state) % (random_next(&state) % 8 ? 15 : 80);
+            size_t align = 1ul << random_next(&state) % 4;
             uint64_t *run = page_alloc_aligned(pages, align, 0, 0);
 
             REQUIRE(t, run != NULL);
@@ -83,7 +83,7 @@ TEST(page, runs_do_not_overlap)
             held[count++].pages = pages;
             held_pages += pages;
         } else {
-            size_t pick = test_random(&state) % count;
+            size_t pick = random_next(&state) % count;
             uint64_t *run = held[pick].run;
 
             for (size_t page = 0; page < held[pick].pages; page++)

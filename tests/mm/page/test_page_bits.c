@@ -8,13 +8,13 @@
 /* Words of few and of many 1 bits, with long runs. */
 static uint64_t random_word(uint64_t *state)
 {
-    uint64_t word = test_random(state);
+    uint64_t word = random_next(state);
 
-    switch (test_random(state) % 6) {
+    switch (random_next(state) % 6) {
     case 0:
-        return word & test_random(state);
+        return word & random_next(state);
     case 1:
-        return word | test_random(state);
+        return word | random_next(state);
     case 2:
         return ~0ull << word % 64;
     case 3:
@@ -44,7 +44,7 @@ TEST(page, bits_agree_with_counting)
     for (unsigned round = 0; round < ROUNDS; round++) {
         uint64_t word = round == 0 ? 0 : round == 1 ? ~0ull : random_word(&state);
         unsigned low = 0, high = 0, count = 0;
-        size_t n = 1 + test_random(&state) % 64;
+        size_t n = 1 + random_next(&state) % 64;
         uint64_t starts = 0;
 
         while (low < 64 && word >> low & 1)
@@ -62,7 +62,7 @@ TEST(page, bits_agree_with_counting)
         REQUIRE(t, bits_longest_run(word) == naive_longest(word));
         REQUIRE(t, bits_run_starts(word, n) == starts);
 
-        unsigned bit = test_random(&state) % 64, below = 0, above = 0;
+        unsigned bit = random_next(&state) % 64, below = 0, above = 0;
 
         while (below < bit && word >> (bit - 1 - below) & 1)
             below++;
@@ -78,10 +78,10 @@ TEST(page, bytes_agree_with_counting)
     uint64_t state = test_seed(t);
 
     for (unsigned round = 0; round < ROUNDS; round++) {
-        union bytes a = {.word = test_random(&state) & ~BYTES_HIGH};
-        union bytes b = {.word = test_random(&state) & ~BYTES_HIGH};
+        union bytes a = {.word = random_next(&state) & ~BYTES_HIGH};
+        union bytes b = {.word = random_next(&state) & ~BYTES_HIGH};
         union bytes joints, both = {.word = bytes_max(a.word, b.word)}, at_least;
-        size_t n = 1 + test_random(&state) % 127;
+        size_t n = 1 + random_next(&state) % 127;
         unsigned largest = 0;
 
         for (unsigned i = 0; i < 8; i++) {
@@ -115,7 +115,7 @@ TEST(page, summary_merge_agrees_with_counting)
         uint32_t some = 0;
 
         for (unsigned i = 0; i < 8; i++) {
-            uint64_t word = test_random(&state) % 2 ? ~0ull : random_word(&state);
+            uint64_t word = random_next(&state) % 2 ? ~0ull : random_word(&state);
 
             some |= (word != 0) << i;
             parts[i] = (struct summary){.start = bits_low_run(word),

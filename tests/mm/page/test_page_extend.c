@@ -332,7 +332,7 @@ TEST(page_extend, agrees_with_a_model)
         return;
     memset(taken, 0, sizeof(taken));
     for (unsigned step = 0; step < STEPS && t->failures == 0; step++) {
-        uint64_t random = test_random(&state);
+        uint64_t random = random_next(&state);
         uint8_t number = (uint8_t)(1 + random % RUNS);
         struct run *run = &runs[number];
 
@@ -344,7 +344,7 @@ TEST(page_extend, agrees_with_a_model)
         } else if ((random >> 8) % 3 == 0) {
             run_free(t, run, number);
         } else {
-            run_extend(t, run, number, test_random(&state));
+            run_extend(t, run, number, random_next(&state));
         }
         if (step % 64 == 0)
             page_check();

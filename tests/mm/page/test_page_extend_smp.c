@@ -57,12 +57,12 @@ static bool run_extend(struct run *run, size_t more)
 /* Take, give or extend one of some runs. */
 static void extend_turn(struct test *t, struct run *runs, uint64_t *state)
 {
-    struct run *run = &runs[test_random(state) % RUNS];
-    size_t pages = 1 + test_random(state) % (test_random(state) % 2 ? 8 : 150);
+    struct run *run = &runs[random_next(state) % RUNS];
+    size_t pages = 1 + random_next(state) % (random_next(state) % 2 ? 8 : 150);
 
     if (run->addr == NULL)
         run_take(run, pages);
-    else if (test_random(state) % 3 == 0)
+    else if (random_next(state) % 3 == 0)
         run_give(t, run);
     else if (run->pages < 1000)
         run_extend(run, pages);

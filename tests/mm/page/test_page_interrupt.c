@@ -179,7 +179,7 @@ static void storm_drop(struct storm *storm, void **slot, size_t pages)
 
 static void storm_turn(struct storm *storm, void **held, uint64_t *state)
 {
-    unsigned i = test_random(state) % STORM_HELD;
+    unsigned i = random_next(state) % STORM_HELD;
 
     if (held[i] == NULL)
         storm_put(&held[i], 1 + i % 3);

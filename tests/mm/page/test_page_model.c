@@ -55,7 +55,7 @@ static size_t model_length(struct model *model)
 {
     static const size_t edges[] = {1,   2,   3,   8,   15,  16,   63,   64,   65,
                                    127, 128, 511, 512, 513, 1023, 1024, 1025, 4096};
-    uint64_t r = test_random(&model->random);
+    uint64_t r = random_next(&model->random);
 
     switch (r % 8) {
     case 0:
@@ -71,14 +71,14 @@ static size_t model_length(struct model *model)
 
 static size_t model_align(struct model *model)
 {
-    uint64_t r = test_random(&model->random);
+    uint64_t r = random_next(&model->random);
 
     return r % 2 ? 1 : 1ul << (r >> 8) % 13;
 }
 
 static size_t model_limit(struct model *model)
 {
-    uint64_t r = test_random(&model->random);
+    uint64_t r = random_next(&model->random);
 
     switch (r % 8) {
     case 0:
@@ -130,9 +130,9 @@ static bool model_alloc(struct model *model)
 static bool model_free(struct model *model)
 {
     struct test *t = model->t;
-    struct run *run = &model->live[test_random(&model->random) % model->live_count];
+    struct run *run = &model->live[random_next(&model->random) % model->live_count];
     size_t run_page = run->page;
-    uint64_t r = test_random(&model->random);
+    uint64_t r = random_next(&model->random);
 
     if (r % 4 == 0) {
         size_t from = run->page + (r >> 8) % run->pages;
@@ -153,7 +153,7 @@ static bool model_free(struct model *model)
 static bool model_hold(struct model *model)
 {
     struct page_heap *heap = &model->private.heap;
-    size_t index = test_random(&model->random) % (heap->page_limit / PAGE_BLOCK_PAGES);
+    size_t index = random_next(&model->random) % (heap->page_limit / PAGE_BLOCK_PAGES);
     uint64_t free = page_block_free(&heap->blocks[index]);
     size_t free_pages = heap->free_pages;
     struct test *t = model->t;
@@ -176,7 +176,7 @@ static void model_run(struct model *model, size_t operations)
 
     for (size_t i = 0; i < operations; i++) {
         unsigned percent = i / 20000 % 2 == 0 ? 60 : 40;
-        bool is_alloc = test_random(&model->random) % 100 < percent;
+        bool is_alloc = random_next(&model->random) % 100 < percent;
 
         if (model->live_count == 0 || (is_alloc && model->live_count < LIVE_MAX)) {
             if (!model_alloc(model))
@@ -245,7 +245,7 @@ TEST(page, model_large)
     page_heap_check(&model->private.heap);
     for (size_t i = 0; i < model_operations(100000); i++) {
         if (model->live_count == 0 ||
-            (test_random(&model->random) % 3 != 0 && model->live_count < LIVE_MAX)) {
+            (random_next(&model->random) % 3 != 0 && model->live_count < LIVE_MAX)) {
             if (!model_alloc(model))
                 break;
         } else {

@@ -33,7 +33,7 @@ static struct run_head *run_tail(struct run_head *head, size_t pages)
 
 static struct run_head *stress_alloc(uint64_t *state)
 {
-    uint64_t r = test_random(state);
+    uint64_t r = random_next(state);
     size_t pages = 1 + (r >> 8) % (r % 16 ? 12 : 100);
     size_t align = 1ul << (r >> 40) % 4;
     struct run_head *head = page_alloc_aligned(pages, align, 0, 0);
@@ -65,14 +65,14 @@ static void stress_job(void *arg)
     uint64_t state = stress->seed + port_cpu_id() * 0x9e3779b97f4a7c15ull;
 
     for (unsigned i = 0; i < stress->rounds; i++) {
-        struct run_head *mine = test_random(&state) % 3 ? stress_alloc(&state) : NULL;
-        unsigned slot = test_random(&state) % SLOTS;
+        struct run_head *mine = random_next(&state) % 3 ? stress_alloc(&state) : NULL;
+        unsigned slot = random_next(&state) % SLOTS;
 
         stress_free(stress,
                     atomic_exchange_explicit(&stress->slots[slot], mine, memory_order_acq_rel));
-        if (test_random(&state) % 512 == 0)
+        if (random_next(&state) % 512 == 0)
             page_drain_this_cpu(NULL);
-        if (test_random(&state) % 2048 == 0)
+        if (random_next(&state) % 2048 == 0)
             page_drain_all();
     }
 }
@@ -104,7 +104,7 @@ static void exhaust_job(void *arg)
     unsigned count = 0;
 
     for (unsigned i = 0; i < stress->rounds; i++) {
-        if (count < ARRAY_COUNT(held) && test_random(&state) % 2) {
+        if (count < ARRAY_COUNT(held) && random_next(&state) % 2) {
             struct run_head *head = page_alloc(1, 0);
 
             if (head == NULL)

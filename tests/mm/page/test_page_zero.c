@@ -23,7 +23,7 @@ TEST(page_zero, is_zero_whatever_was_there)
     uint64_t state = test_seed(t);
 
     for (unsigned i = 0; i < 4000; i++) {
-        uint64_t dice = test_random(&state);
+        uint64_t dice = random_next(&state);
 
         if (count < HELD_MAX && dice % 2 == 0) {
             size_t pages = 1 + (dice >> 8) % (dice >> 4 & 7 ? 4 : 100);

@@ -110,20 +110,20 @@ TEST(ranges, random_maps_agree_with_the_model)
     uint8_t usable[RANGES_MODEL_PAGES];
 
     for (unsigned round = 0; round < 1000; round++) {
-        size_t count = test_random(&state) % 33;
+        size_t count = random_next(&state) % 33;
 
         for (size_t i = 0; i < count; i++) {
             uint64_t space = RANGES_MODEL_PAGES * PAGE_BYTES;
 
-            ranges[i].base = test_random(&state) % space;
-            ranges[i].bytes = test_random(&state) % (space / 8);
-            ranges[i].kind = test_random(&state) % 3 ? USABLE : RESERVED;
-            if (test_random(&state) % 2) {
+            ranges[i].base = random_next(&state) % space;
+            ranges[i].bytes = random_next(&state) % (space / 8);
+            ranges[i].kind = random_next(&state) % 3 ? USABLE : RESERVED;
+            if (random_next(&state) % 2) {
                 ranges[i].base = ALIGN_DOWN(ranges[i].base, PAGE_BYTES);
                 ranges[i].bytes = ALIGN_DOWN(ranges[i].bytes, PAGE_BYTES);
             }
-            if (test_random(&state) % 64 == 0)
-                ranges[i].bytes = UINT64_MAX - test_random(&state) % space;
+            if (random_next(&state) % 64 == 0)
+                ranges[i].bytes = UINT64_MAX - random_next(&state) % space;
         }
         ranges_model_fill(usable, ranges, count);
         count = ranges_normalise(ranges, count, ARRAY_COUNT(ranges));

@@ -72,7 +72,7 @@ static void scav_break_up(struct test *t)
     private_heap_add(&scav.private, PAGE_DMA_PAGES + 100, PAGE_ARENA_PAGES - PAGE_DMA_PAGES);
     private_heap_add(&scav.private, 2 * PAGE_ARENA_PAGES, 2 * PAGE_ARENA_PAGES);
     for (unsigned i = 0; i < 2000; i++) {
-        size_t page = test_random(&seed) % SCAV_PAGES;
+        size_t page = random_next(&seed) % SCAV_PAGES;
         struct page_heap *heap = &scav.private.heap;
         unsigned long irq_state = page_heap_lock(heap);
 
@@ -257,10 +257,10 @@ TEST(scavenge, spends_one_percent_of_time)
     uint64_t seed = test_seed(t), now = 5, spent = 0;
 
     for (unsigned i = 0; i < 200000; i++) {
-        now += test_random(&seed) % 2000000;
+        now += random_next(&seed) % 2000000;
         scavenge_earn(&pace, now, hz);
         while (pace.credit > 0) {
-            uint64_t piece = test_random(&seed) % piece_max;
+            uint64_t piece = random_next(&seed) % piece_max;
 
             scavenge_spend(&pace, piece);
             spent += piece;
@@ -409,7 +409,7 @@ TEST(scavenge, runs_beside_allocations)
 
     cpu_idle_release();
     for (unsigned i = 0; i < 2000; i++) {
-        size_t pages = 1 + test_random(&seed) % 700;
+        size_t pages = 1 + random_next(&seed) % 700;
         unsigned char *run = page_alloc(pages, 0);
 
         if (!EXPECT(t, run != NULL))

@@ -282,7 +282,7 @@ static void smp_worker(void *arg)
     uint64_t state = worker + 1;
 
     for (unsigned round = 0; round < SMP_ROUNDS; round++) {
-        uint64_t random = test_random(&state);
+        uint64_t random = random_next(&state);
         void *object = kmem_cache_alloc(smp_cache);
 
         if (!EXPECT(smp_test, object != NULL))

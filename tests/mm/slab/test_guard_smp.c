@@ -62,7 +62,7 @@ static void smp_worker(void *unused)
 
     (void)unused;
     for (unsigned round = 0; round < ROUNDS; round++) {
-        uint64_t random = test_random(&state);
+        uint64_t random = random_next(&state);
 
         parcel_free(atomic_exchange_explicit(&shelves[random >> 40 & (SHELVES - 1)],
                                              random & 1 ? parcel_alloc(random) : NULL,

@@ -91,11 +91,11 @@ struct object {
 /* Returns whether it stayed where it was, longer. */
 static bool object_turn(struct test *t, struct object *object, uint64_t *state)
 {
-    size_t bytes = KMALLOC_SMALL_MAX + 1 + test_random(state) % (400 * KIB);
+    size_t bytes = KMALLOC_SMALL_MAX + 1 + random_next(state) % (400 * KIB);
 
     if (object->addr != NULL) {
         EXPECT(t, object_holds(object->addr, object->bytes, (uintptr_t)object));
-        if (test_random(state) % 3 == 0) {
+        if (random_next(state) % 3 == 0) {
             kfree_sized(object->addr, object->bytes);
             object->addr = NULL;
             return false;
@@ -124,7 +124,7 @@ TEST(slab_large, grows_where_it_is)
     unsigned grown = 0;
 
     for (unsigned turn = 0; turn < 1500 && t->failures == 0; turn++)
-        grown += object_turn(t, &objects[test_random(&state) % OBJECTS], &state);
+        grown += object_turn(t, &objects[random_next(&state) % OBJECTS], &state);
     /* Above 4 GiB memory below is kept for devices, and what lies there does not grow. */
     EXPECT(t, grown > 0 || page_debug_is_on() || page_stats().ram_pages > 4 * GIB / PAGE_BYTES);
     for (unsigned i = 0; i < OBJECTS; i++)

@@ -238,7 +238,7 @@ static void busy_work(struct busy *busy, unsigned cpu)
     uint64_t state = cpu + 1;
 
     while (!atomic_load_explicit(&busy->is_done, memory_order_acquire)) {
-        uint64_t random = test_random(&state);
+        uint64_t random = random_next(&state);
         void **slot = &busy_slots[cpu][random % BUSY_SLOTS];
         void *object = *slot;
 

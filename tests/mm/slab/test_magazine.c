@@ -311,7 +311,7 @@ TEST(magazine, every_slot_is_accounted_for)
     size_t objects_before = slab_stats().object_bytes;
 
     for (unsigned step = 0; step < 20000; step++) {
-        if (out < OBJECTS && (out == 0 || (test_random(&state) >> 20) % 4096 < OBJECTS - out)) {
+        if (out < OBJECTS && (out == 0 || (random_next(&state) >> 20) % 4096 < OBJECTS - out)) {
             REQUIRE(t, (objects[out] = kmalloc(320)) != NULL);
             out++;
         } else {

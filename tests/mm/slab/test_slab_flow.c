@@ -63,7 +63,7 @@ static void flow_produce(struct pipe *pipe)
         flow_note(&flow.peak, atomic_fetch_add_explicit(&flow.live, 1, memory_order_relaxed) + 1);
         pipe->objects[put % PIPE_OBJECTS] = object;
         atomic_store_explicit(&pipe->put, put + 1, memory_order_release);
-        if (test_random(&state) % 64 == 0)
+        if (random_next(&state) % 64 == 0)
             flow_note(&flow.heap, span_bytes_now());
     }
 }
@@ -187,7 +187,7 @@ static void fill_job(void *unused)
 
     (void)unused;
     while (most > 0) {
-        struct fill_link *link = fill_one(test_random(&state), most);
+        struct fill_link *link = fill_one(random_next(&state), most);
 
         if (link == NULL) {
             most /= 2;

@@ -30,7 +30,7 @@ struct model {
 
 static size_t model_random(struct model *model, size_t below)
 {
-    return test_random(&model->state) % below;
+    return random_next(&model->state) % below;
 }
 
 /* Mostly small, of all magnitudes. */

@@ -96,13 +96,13 @@ static void cross_cpu_worker(void *unused)
 
     (void)unused;
     for (unsigned round = 0; round < ROUNDS; round++) {
-        parcel.object = smp_alloc(test_random(&state), &parcel.bytes);
+        parcel.object = smp_alloc(random_next(&state), &parcel.bytes);
         if (!EXPECT(smp_test, parcel.object != NULL))
             break;
         object_fill(parcel.object, parcel.bytes, (uintptr_t)parcel.object);
         if (!ring_put(out, parcel))
             parcel_free(parcel);
-        if (test_random(&state) % 3 != 0 && ring_take(in, &parcel))
+        if (random_next(&state) % 3 != 0 && ring_take(in, &parcel))
             parcel_free(parcel);
         if (cpu == 0 && round % 2000 == 0)
             slab_drain_all();
@@ -141,11 +141,11 @@ static void handler(void *round)
     uint64_t state = *(unsigned *)round + 1;
 
     for (unsigned i = 0; i < 8; i++) {
-        struct parcel *parcel = &objects[test_random(&state) % HANDLER_OBJECTS];
+        struct parcel *parcel = &objects[random_next(&state) % HANDLER_OBJECTS];
 
         if (parcel->object != NULL)
             parcel_free(*parcel);
-        parcel->object = smp_alloc(test_random(&state), &parcel->bytes);
+        parcel->object = smp_alloc(random_next(&state), &parcel->bytes);
         if (EXPECT(smp_test, parcel->object != NULL))
             object_fill(parcel->object, parcel->bytes, (uintptr_t)parcel->object);
     }
@@ -167,7 +167,7 @@ static void interrupted_worker(void *unused)
         struct parcel parcels[20];
 
         for (unsigned i = 0; i < ARRAY_COUNT(parcels); i++) {
-            parcels[i].object = smp_alloc(test_random(&state), &parcels[i].bytes);
+            parcels[i].object = smp_alloc(random_next(&state), &parcels[i].bytes);
             if (!EXPECT(smp_test, parcels[i].object != NULL))
                 return;
             object_fill(parcels[i].object, parcels[i].bytes, (uintptr_t)parcels[i].object);
@@ -259,7 +259,7 @@ static void stats_worker(void *unused)
     while (!atomic_load(&smp_stop)) {
         struct parcel parcel;
 
-        parcel.object = smp_alloc(test_random(&state), &parcel.bytes);
+        parcel.object = smp_alloc(random_next(&state), &parcel.bytes);
         kfree(parcel.object);
     }
 }
@@ -287,7 +287,7 @@ static void brief_cache_worker(void *unused)
 
     (void)unused;
     for (unsigned round = 0; round < BRIEF_ROUNDS; round++) {
-        size_t bytes = 8 + test_random(&state) % 600;
+        size_t bytes = 8 + random_next(&state) % 600;
         struct kmem_cache *cache = kmem_cache_create("brief", bytes, 0, NULL, 0);
 
         if (!EXPECT(smp_test, cache != NULL))

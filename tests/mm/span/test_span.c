@@ -202,7 +202,7 @@ TEST(span, slots_go_out_once)
         REQUIRE(t, span != NULL);
         count = span_slot_count(span);
         for (unsigned n = 1; taken < count; n++) {
-            unsigned from = (unsigned)(test_random(&state) % count);
+            unsigned from = (unsigned)(random_next(&state) % count);
 
             REQUIRE(t, span_take_slots(span, from, n, slots + taken) == MIN(n, count - taken));
             taken += MIN(n, count - taken);
@@ -235,7 +235,7 @@ TEST(span, descriptors_come_back)
     span_check_all();
     EXPECT(t, span_stats().desc_bytes >= SPANS * sizeof(struct span));
     for (unsigned left = SPANS; left > 0; left--) {
-        unsigned i = (unsigned)(test_random(&state) % left);
+        unsigned i = (unsigned)(random_next(&state) % left);
 
         EXPECT(t, span_destroy(spans[i]));
         spans[i] = spans[left - 1];

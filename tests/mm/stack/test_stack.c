@@ -106,8 +106,8 @@ static bool model_is_apart(const struct stack *stack)
 
 static void model_step(struct test *t, uint64_t *state)
 {
-    struct stack *stack = &model[test_random(state) % MODEL_STACKS];
-    size_t bytes = STACK_DEFAULT_BYTES << test_random(state) % 7;
+    struct stack *stack = &model[random_next(state) % MODEL_STACKS];
+    size_t bytes = STACK_DEFAULT_BYTES << random_next(state) % 7;
 
     if (stack->top != 0) {
         EXPECT(t, *(uintptr_t *)(stack->top - PAGE_BYTES) == stack->top);
@@ -198,7 +198,7 @@ TEST(stack, pages_and_tables_all_come_back)
 
     free_before = page_free_count();
     for (unsigned i = 0; i < MANY; i++) {
-        size_t pages = test_random(&state) % 4 * 3;
+        size_t pages = random_next(&state) % 4 * 3;
 
         REQUIRE(t, stack_create(&many[i], i % 50 == 0 ? 4 * MIB : 0));
         on_stack_enter(&many[i]);

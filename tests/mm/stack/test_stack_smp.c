@@ -41,7 +41,7 @@ static void stack_touch(struct stack *stack, size_t page, uint64_t value)
 
 static void shelf_turn(struct shelf *shelf, uint64_t *state)
 {
-    size_t page = test_random(state) % 6;
+    size_t page = random_next(state) % 6;
 
     if (!shelf->is_used) {
         shelf->is_used = EXPECT(smp_test, stack_create(&shelf->stack, page == 5 ? MIB : 0));
@@ -68,7 +68,7 @@ static void smp_job(void *unused)
     (void)unused;
     port_irq_restore(irq);
     for (unsigned i = 0; i < ROUNDS; i++) {
-        struct shelf *shelf = &shelves[test_random(&state) % SHELVES];
+        struct shelf *shelf = &shelves[random_next(&state) % SHELVES];
 
         if (atomic_exchange_explicit(&shelf->is_busy, true, memory_order_acquire))
             continue;
