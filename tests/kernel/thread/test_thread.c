@@ -380,4 +380,5 @@ TEST(thread, walks_over_all_while_they_come_and_go)
     for (unsigned i = 0; i < 4; i++)
         thread_join(all[i]);
     crew_wait_gone(t, 0);
+    EXPECT(t, atomic_load_explicit(&count, memory_order_acquire) == MANY - 4);
 }
