@@ -40,6 +40,7 @@ static int commands_mem(int argc, char **argv)
                          "of these: for devices and PAGE_RESERVE");
     commands_bytes_print("  longest run", page.largest_run * PAGE_BYTES, "");
     commands_bytes_print("pages handed out", mm.page_alloc_bytes, "by page_alloc");
+    commands_bytes_print("stacks", mm.stack_bytes, "of threads, with what is kept for more");
     commands_bytes_print("spans", mm.span_bytes, "");
     commands_bytes_print("  objects", mm.object_bytes, "in use");
     commands_bytes_print("  magazines", mm.magazine_bytes, "free, at a CPU");

@@ -72,7 +72,9 @@ struct mm_stats mm_stats(void)
     struct slab_stats slab = slab_stats();
     size_t taken_bytes = (page.ram_pages - page.free_pages) * PAGE_BYTES;
     struct guard_stats guard = guard_stats();
-    size_t own_bytes = span.span_bytes + span.desc_bytes + slab.cache_bytes + guard.bytes;
+    size_t stack_bytes = stack_page_bytes();
+    size_t own_bytes =
+        span.span_bytes + span.desc_bytes + slab.cache_bytes + guard.bytes + stack_bytes;
 
     return (struct mm_stats){
         .ram_bytes = page.ram_pages * PAGE_BYTES + early_bytes() + page_table_bytes(),
@@ -82,6 +84,7 @@ struct mm_stats mm_stats(void)
         .whole_chunks = page.whole_chunks,
         /* While other CPUs run, parts read one after another may exceed the whole. */
         .page_alloc_bytes = taken_bytes - MIN(own_bytes, taken_bytes),
+        .stack_bytes = stack_bytes,
         .span_bytes = span.span_bytes,
         .object_bytes = slab.object_bytes,
         .magazine_bytes = slab.magazine_bytes,

@@ -99,7 +99,8 @@ void mm_drain(void);
  */
 void mm_check(void);
 
-/* Where memory is, in bytes.  ram = free + spans + pages + guards + descriptors + early + tables. */
+/* Where memory is, in bytes.  ram = free + spans + pages + stacks + guards + descriptors + early +
+   tables. */
 struct mm_stats {
     size_t ram_bytes;        /* usable memory given to mm/, early part included */
     size_t free_bytes;       /* in the page heap, windows included */
@@ -107,6 +108,7 @@ struct mm_stats {
     size_t pending_bytes;    /* of these: freed, and not collected yet */
     size_t whole_chunks;     /* of these: chunks of 2 MiB that are free as a whole */
     size_t page_alloc_bytes; /* handed out by page_alloc to users other than mm/ */
+    size_t stack_bytes;      /* stacks' pages, in use, kept and in reserve, and their tables */
     size_t span_bytes;       /* in spans: slots and large objects */
     size_t object_bytes;     /* of these: slots and large objects in use (slot sizes) */
     size_t magazine_bytes;   /* of these: free slots in CPUs' magazines, large objects kept */

@@ -37,6 +37,8 @@
 #define ALWAYS_INLINE            inline __attribute__((always_inline))
 #define COLD                     __attribute__((cold, noinline))
 #define USED                     __attribute__((used))
+#define UNUSED                   __attribute__((unused))
+#define NAKED                    __attribute__((naked))
 #define SECTION(name)            __attribute__((section(name)))
 #define PRINTF_LIKE(text, first) __attribute__((format(printf, text, first)))
 

@@ -221,6 +221,14 @@ struct stack_stats stack_stats(void)
     return stats;
 }
 
+size_t stack_page_bytes(void)
+{
+    struct stack_stats stats = stack_stats();
+
+    return stats.backed_bytes + stats.kept * PAGE_BYTES + stats.table_bytes + stats.waiting_bytes +
+           stats.reserve_bytes;
+}
+
 static void stack_check_top(uintptr_t top, size_t bytes)
 {
     if (!stack_space_is_taken_locked(top - bytes, bytes))

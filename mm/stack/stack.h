@@ -127,6 +127,7 @@ struct stack_stats {
     uint64_t flushes;      /* of all CPUs, since start */
 };
 struct stack_stats stack_stats(void); /* irq; exact when nothing else runs */
+size_t stack_page_bytes(void);        /* all that page_alloc has given for them; likewise */
 void stack_check(void);               /* invariants; ordinary, nothing else runs */
 
 /* Is addr in this stack's guard?  Any context. */

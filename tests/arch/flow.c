@@ -82,21 +82,24 @@ NOINLINE void switch_called(struct arch_flow *from, struct arch_flow *to)
 }
 
 uint64_t switch_with_registers(struct arch_flow *from, struct arch_flow *to, uint64_t seed);
-__asm__(".text\n\t.globl switch_with_registers\nswitch_with_registers:\n\t"
-        "pushq %rbp\n\tpushq %rbx\n\tpushq %r12\n\tpushq %r13\n\tpushq %r14\n\tpushq %r15\n\t"
-        "pushq %rdx\n\t"
-        "leaq 1(%rdx), %rbp\n\tleaq 2(%rdx), %rbx\n\tleaq 3(%rdx), %r12\n\t"
-        "leaq 4(%rdx), %r13\n\tleaq 5(%rdx), %r14\n\tleaq 6(%rdx), %r15\n\t"
-        "call switch_called\n\t"
-        "popq %rdx\n\t"
-        "subq %rdx, %rbp\n\tsubq %rdx, %rbx\n\tsubq %rdx, %r12\n\t"
-        "subq %rdx, %r13\n\tsubq %rdx, %r14\n\tsubq %rdx, %r15\n\t"
-        "subq $1, %rbp\n\tsubq $2, %rbx\n\tsubq $3, %r12\n\t"
-        "subq $4, %r13\n\tsubq $5, %r14\n\tsubq $6, %r15\n\t"
-        "movq %rbp, %rax\n\torq %rbx, %rax\n\torq %r12, %rax\n\t"
-        "orq %r13, %rax\n\torq %r14, %rax\n\torq %r15, %rax\n\t"
-        "popq %r15\n\tpopq %r14\n\tpopq %r13\n\tpopq %r12\n\tpopq %rbx\n\tpopq %rbp\n\t"
-        "ret");
+NAKED uint64_t switch_with_registers(UNUSED struct arch_flow *from, UNUSED struct arch_flow *to,
+                                     UNUSED uint64_t seed)
+{
+    __asm__("pushq %rbp\n\tpushq %rbx\n\tpushq %r12\n\tpushq %r13\n\tpushq %r14\n\tpushq %r15\n\t"
+            "pushq %rdx\n\t"
+            "leaq 1(%rdx), %rbp\n\tleaq 2(%rdx), %rbx\n\tleaq 3(%rdx), %r12\n\t"
+            "leaq 4(%rdx), %r13\n\tleaq 5(%rdx), %r14\n\tleaq 6(%rdx), %r15\n\t"
+            "call switch_called\n\t"
+            "popq %rdx\n\t"
+            "subq %rdx, %rbp\n\tsubq %rdx, %rbx\n\tsubq %rdx, %r12\n\t"
+            "subq %rdx, %r13\n\tsubq %rdx, %r14\n\tsubq %rdx, %r15\n\t"
+            "subq $1, %rbp\n\tsubq $2, %rbx\n\tsubq $3, %r12\n\t"
+            "subq $4, %r13\n\tsubq $5, %r14\n\tsubq $6, %r15\n\t"
+            "movq %rbp, %rax\n\torq %rbx, %rax\n\torq %r12, %rax\n\t"
+            "orq %r13, %rax\n\torq %r14, %rax\n\torq %r15, %rax\n\t"
+            "popq %r15\n\tpopq %r14\n\tpopq %r13\n\tpopq %r12\n\tpopq %rbx\n\tpopq %rbp\n\t"
+            "ret");
+}
 
 static void registers_entry(void *arg)
 {

@@ -171,6 +171,7 @@ static void report_print_layers(const struct replay_report *report)
     report_print_layer("spans, the three above", peak->span_bytes, end->span_bytes);
     report_print_layer("pages handed out", peak->page_alloc_bytes, end->page_alloc_bytes);
     report_print_layer("  of these the replay's own plan", own, own);
+    report_print_layer("threads' stacks", peak->stack_bytes, end->stack_bytes);
     report_print_layer("page heap, free", peak->free_bytes, end->free_bytes);
     report_print_layer("  of these in CPUs' windows", peak->window_bytes, end->window_bytes);
     report_print_layer("  of these freed, not collected yet", peak->pending_bytes,

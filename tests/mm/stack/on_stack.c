@@ -1,22 +1,19 @@
 /* The switch of tests/mm/stack/on_stack.h: rbp holds the stack that it came from. */
 #include "tests/mm/stack/on_stack.h"
 
+/* Naked: what it runs on is gone between two of its instructions. */
 void on_stack_call(uintptr_t sp, void (*fn)(void *arg), void *arg);
-
-__asm__(".pushsection .text\n"
-        ".globl on_stack_call\n"
-        ".type on_stack_call, @function\n"
-        "on_stack_call:\n\t"
-        "pushq %rbp\n\t"
-        "movq %rsp, %rbp\n\t"
-        "movq %rdi, %rsp\n\t"
-        "movq %rdx, %rdi\n\t"
-        "call *%rsi\n\t"
-        "movq %rbp, %rsp\n\t"
-        "popq %rbp\n\t"
-        "ret\n"
-        ".size on_stack_call, . - on_stack_call\n"
-        ".popsection");
+NAKED void on_stack_call(UNUSED uintptr_t sp, UNUSED void (*fn)(void *arg), UNUSED void *arg)
+{
+    __asm__("pushq %rbp\n\t"
+            "movq %rsp, %rbp\n\t"
+            "movq %rdi, %rsp\n\t"
+            "movq %rdx, %rdi\n\t"
+            "call *%rsi\n\t"
+            "movq %rbp, %rsp\n\t"
+            "popq %rbp\n\t"
+            "ret");
+}
 
 void on_stack_enter(struct stack *stack)
 {
