@@ -284,6 +284,9 @@ void arch_flow_end(struct arch_flow *flow);
 /* The flow that calls is one of a CPU's own, and this is where it is kept.  Once; irq. */
 void arch_flow_adopt(struct arch_flow *flow);
 
+/* The top of the stack of a flow that is a CPU's own and has been left by a switch; 0: not known.  irq */
+uintptr_t arch_flow_top(const struct arch_flow *flow);
+
 /*
  * void arch_flow_switch(struct arch_flow *from, struct arch_flow *to), in arch_inline.h -- leave
  * `from`, which runs here, and go on with `to`, which runs nowhere.  Returns when somebody switches to

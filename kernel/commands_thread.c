@@ -27,13 +27,16 @@ static int commands_threads(int argc, char **argv)
 {
     struct stack_stats stacks = stack_stats();
     struct thread_info info;
+    struct thread *own;
     size_t shown = 0, all = 0;
 
     (void)argc, (void)argv;
     printk("  %-23s %-9s %-10s %3s  %8s %8s %10s  %8s\n", "thread", "state", "priority", "CPU",
            "KiB back", "deepest", "of", "us ran");
-    for (unsigned cpu = 0; thread_own_info(cpu, &info); cpu++)
+    for (unsigned idx = 0; (own = thread_own(idx)) != NULL; idx++) {
+        thread_info(own, &info);
         threads_print_one(&info);
+    }
     for (struct thread *thread = thread_next(NULL); thread != NULL; thread = thread_next(thread)) {
         if (all++ >= THREADS_SHOWN)
             continue;

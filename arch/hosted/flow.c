@@ -104,6 +104,12 @@ void arch_flow_adopt(struct arch_flow *flow)
     *flow = (struct arch_flow){.thread = hosted_this_find()};
 }
 
+/* It waits, so its thread exists. */
+uintptr_t arch_flow_top(const struct arch_flow *flow)
+{
+    return flow->thread->stack_high;
+}
+
 void hosted_flow_thread_init(void)
 {
     struct hosted_thread *self = hosted_this_find();

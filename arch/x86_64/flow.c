@@ -56,6 +56,18 @@ void arch_flow_adopt(struct arch_flow *flow)
     (void)flow;
 }
 
+/* A CPU's own flows stand on the boot stacks. */
+uintptr_t arch_flow_top(const struct arch_flow *flow)
+{
+    struct stack_place place;
+    uintptr_t bottom, top;
+
+    if (!stack_find(flow->sp, &place))
+        return 0;
+    stack_bounds(place.cpu, place.kind, &bottom, &top);
+    return top;
+}
+
 /* Outside of an interrupt there is none at whose end to do it, so one is sent. */
 void arch_preempt_ask(void)
 {

@@ -7,6 +7,9 @@
  * interrupts were on, with no lock held and in no sequence, and its registers stand on its stack.  It may
  * have moved when the call comes: then all begins again.
  *
+ * CPUs' own flows, main and who has entered among them, are looked at in the same way (thread_own).  One
+ * that a switch has left stands on a stack that the port knows; one that is not there has an `sp` of 0.
+ *
  * Locks: none, but for the claim.
  */
 #include "kernel/cpus.h"
@@ -20,10 +23,17 @@ struct live_job {
     bool is_done;
 };
 
-/* It does not run, and will not before this returns. */
-static void live_of_left(struct thread *thread, arch_range_fn *fn, void *arg)
+/* It does not run, and will not before this returns.  False: it lives on nothing. */
+static bool live_of_left(struct thread *thread, arch_range_fn *fn, void *arg)
 {
-    fn(thread->flow.sp, thread->stack.top, arg);
+    uintptr_t sp = thread->flow.sp, top = thread->stack.top;
+
+    if (sp != 0 && top == 0)
+        top = arch_flow_top(&thread->flow);
+    if (sp == 0 || top == 0)
+        return false;
+    fn(sp, top, arg);
+    return true;
 }
 
 static void live_on_cpu(void *arg)
@@ -67,15 +77,15 @@ bool thread_live(struct thread *thread, arch_range_fn *fn, void *arg)
 
     while (!live_has_ended(thread)) {
         unsigned long irq = arch_irq_save();
-        bool is_mine = live_claim(thread);
+        bool is_mine = live_claim(thread), lives = false;
 
         if (is_mine) {
-            live_of_left(thread, fn, arg);
+            lives = live_of_left(thread, fn, arg);
             live_unclaim(thread);
         }
         arch_irq_restore(irq);
         if (is_mine)
-            return true;
+            return lives;
         cpu_call(atomic_load_explicit(&thread->cpu, memory_order_relaxed), live_on_cpu, &job);
         if (job.is_done)
             return true;
@@ -135,20 +145,17 @@ static void live_still_one(struct thread *thread, void *arg)
     const struct live_still *still = arg;
 
     if (!atomic_load_explicit(&thread->is_on_cpu, memory_order_relaxed))
-        live_of_left(thread, still->fn, still->arg);
+        (void)live_of_left(thread, still->fn, still->arg);
 }
 
 static void live_roots_still(arch_range_fn *fn, void *arg)
 {
     struct live_still still = {fn, arg};
+    struct thread *own;
 
     thread_each_still(live_still_one, &still);
-    for (unsigned cpu = 0; cpu < cpus_online(); cpu++) {
-        struct sched_cpu *sched = cpu_var(sched_cpu, cpu);
-
-        if (sched->idle.stack.top != 0)
-            live_still_one(&sched->idle, &still);
-    }
+    for (unsigned idx = 0; (own = thread_own(idx)) != NULL; idx++)
+        live_still_one(own, &still);
 }
 
 static void live_pages_one(struct thread *thread, void *arg)

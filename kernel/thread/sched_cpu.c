@@ -157,14 +157,30 @@ TICK_WORK(sched_tick);
 
 /* ---- Start ---- */
 
-/* One of a CPU's own flows runs there, not by a switch. */
+/*
+ * One of a CPU's own flows runs there, not by a switch.  Somebody may look at it just then, who finds
+ * nothing there (live.c): for that it waits, as a switch does.
+ */
 static void sched_set_current(struct sched_cpu *cpu, struct thread *thread)
 {
-    thread->ran -= arch_ticks();
-    cpu->current = (uintptr_t)thread;
-    atomic_store_explicit(&thread->is_on_cpu, true, memory_order_relaxed);
+    if (cpu->current != (uintptr_t)thread) {
+        while (atomic_exchange_explicit(&thread->is_on_cpu, true, memory_order_acquire))
+            arch_relax();
+        thread->ran -= arch_ticks();
+        cpu->current = (uintptr_t)thread;
+    }
     this_cpu(preempt)->depth = thread == &cpu->idle;
     stack_entered(&thread->stack);
+}
+
+/* One of them has run here, and does not any more; not by a switch, so it lives on nothing. */
+static void sched_unset_current(struct sched_cpu *cpu, struct thread *thread)
+{
+    if (cpu->current != (uintptr_t)thread)
+        return;
+    thread->ran += arch_ticks();
+    thread->flow.sp = 0;
+    atomic_store_explicit(&thread->is_on_cpu, false, memory_order_release);
 }
 
 /*
@@ -174,22 +190,18 @@ static void sched_set_current(struct sched_cpu *cpu, struct thread *thread)
 static void sched_flow_changed(bool has_entered)
 {
     struct sched_cpu *cpu = this_cpu(sched_cpu);
-    struct thread *other = has_entered ? &cpu->idle : &cpu->entered;
 
-    if (has_entered)
-        arch_flow_adopt(&cpu->entered.flow);
     if (cpu->previous != NULL) {
         sched_arrive();
         this_cpu(preempt)->depth = 1;
         return;
     }
-    if (cpu->current == (uintptr_t)other) {
-        other->ran += arch_ticks();
-        atomic_store_explicit(&other->is_on_cpu, false, memory_order_release);
-    }
+    sched_unset_current(cpu, has_entered ? &cpu->idle : &cpu->entered);
     sched_set_current(cpu, has_entered ? &cpu->entered : &cpu->idle);
-    if (has_entered)
+    if (has_entered) {
+        arch_flow_adopt(&cpu->entered.flow);
         sched_busy();
+    }
 }
 
 /* Any context. */
@@ -227,6 +239,7 @@ static void sched_begin(void)
 
     if (arch_cpu_id() != 0)
         sched_cpu_init(arch_cpu_id());
+    sched_unset_current(cpu, &cpu->entered); /* hosted, who has booted */
     arch_flow_adopt(&cpu->idle.flow);
     sched_set_current(cpu, &cpu->idle);
 }

@@ -54,6 +54,15 @@ void thread_wake(struct thread *thread);
  */
 struct thread *thread_next(struct thread *thread);
 
+/*
+ * thread_own -- walk over CPUs' own flows, which are in no other walk: main or who has entered, and the
+ * idle flow, of each CPU.
+ *   idx      0 and up
+ *   returns  NULL: no more.  It stays valid, though nobody may have entered
+ *   context  any
+ */
+struct thread *thread_own(unsigned idx);
+
 /* What the monitor shows of a thread. */
 struct thread_info {
     char name[THREAD_NAME_BYTES];
@@ -67,17 +76,18 @@ struct thread_info {
     char waits_on[64];    /* "" or for whom */
 };
 
-void thread_info(struct thread *thread, struct thread_info *info); /* pinned by thread_next; irq */
-bool thread_own_info(unsigned idx,
-                     struct thread_info *info); /* of CPUs' own flows; false: no more */
+/* Pinned by thread_next, or a CPU's own; irq. */
+void thread_info(struct thread *thread, struct thread_info *info);
 
 /*
  * thread_live -- call fn for what a thread lives on: saved registers and the live part of its stack.  A
  * thread that runs on another CPU is interrupted there for it, one that does not is kept from running.
  *   fn       [start, end), once or more; interrupts off, on the CPU that it runs on if it does, so it
  *            is short, takes no lock and waits for nobody
- *   returns  false: it has ended, or not begun; fn has not been called
- *   context  ordinary, no lock held; `thread` is pinned by thread_next, or cannot have been joined
+ *   returns  false: it has ended; of a CPU's own: nobody has entered, or it is idle and has stepped
+ *            aside, so that it lives on nothing.  fn has not been called
+ *   context  ordinary, no lock held; `thread` is pinned by thread_next, cannot have been joined, or is
+ *            a CPU's own (thread_own)
  */
 bool thread_live(struct thread *thread, void (*fn)(uintptr_t start, uintptr_t end, void *arg),
                  void *arg);

@@ -1,5 +1,5 @@
 /*
- * What is told of threads: to the monitor, and by a panic.
+ * What is told of threads: to the monitor, and by a panic; which of them are CPUs' own.
  */
 #include "kernel/base/format.h"
 #include "kernel/base/string.h"
@@ -55,16 +55,15 @@ __attribute__((no_sanitize("thread"))) void thread_info(struct thread *thread,
     sync_describe(thread, info->waits_on, sizeof(info->waits_on));
 }
 
-/* Two for each CPU: its idle flow, and main or who has entered. */
-bool thread_own_info(unsigned idx, struct thread_info *info)
+/* Two for each CPU. */
+struct thread *thread_own(unsigned idx)
 {
     struct sched_cpu *cpu;
 
     if (idx / 2 >= cpus_online())
-        return false;
+        return NULL;
     cpu = cpu_var(sched_cpu, idx / 2);
-    thread_info(idx % 2 == 0 ? &cpu->entered : &cpu->idle, info);
-    return true;
+    return idx % 2 == 0 ? &cpu->entered : &cpu->idle;
 }
 
 /* ---- Panics ---- */
