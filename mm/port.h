@@ -76,6 +76,12 @@ static inline bool port_can_wait(void)
 #define port_this_cpu(name)     this_cpu(name)
 #define port_cpu(name, cpu)     cpu_var(name, cpu)
 
+/* Refill what handlers take from (stack_refill) as soon as interrupts are on here; any context. */
+static inline void port_interrupt_here(void)
+{
+    arch_ipi_send(arch_cpu_id());
+}
+
 /* Run fn(arg) on every CPU, each with interrupts off, and wait for all.  Ordinary context. */
 static inline void port_call_all(void (*fn)(void *arg), void *arg)
 {

@@ -109,11 +109,15 @@ static void sched_rested(void)
     sleep_wake_due();
 }
 
-/* An IPI: somebody has put a thread into the inbox, or is idle and asks for some. */
+/*
+ * An IPI: somebody has put a thread into the inbox, or is idle and asks for some; or the stack that runs
+ * here has grown with interrupts off.
+ */
 static void sched_asked(void)
 {
     struct sched_cpu *cpu = this_cpu(sched_cpu);
 
+    stack_refill();
     if (run_queue_count(&cpu->inbox.queue) != 0)
         shared_queue_take(&cpu->inbox, &cpu->queue, SCHED_QUEUE_MAX);
     sched_attend(cpu); /* to a job, too */

@@ -14,6 +14,10 @@
  * touch until then.  That something is missing is said after the place has been emptied, and forgotten
  * before the refill looks: so what is said meanwhile stays said.
  *
+ * The refill comes with every switch and tick.  That may be long: a call chain whose deepest calls all have
+ * interrupts off takes each of its pages from the reserve.  So when half is used this CPU interrupts itself,
+ * which comes true as soon as interrupts are on.
+ *
  * Locks: none.
  */
 #include "kernel/base/format.h"
@@ -67,6 +71,8 @@ static void *stack_reserve_take(struct stack_cpu *cpu)
         atomic_signal_fence(memory_order_seq_cst);
         stack_set_full(false);
         stack_count(&cpu->reserve_used, 1);
+        if (i == STACK_RESERVE_PAGES / 2) /* those before it are empty */
+            port_interrupt_here();
         return page;
     }
     return NULL;
