@@ -76,12 +76,6 @@ static inline bool port_can_wait(void)
 #define port_this_cpu(name)     this_cpu(name)
 #define port_cpu(name, cpu)     cpu_var(name, cpu)
 
-/* Refill what handlers take from (stack_refill) as soon as interrupts are on here; any context. */
-static inline void port_interrupt_here(void)
-{
-    arch_ipi_send(arch_cpu_id());
-}
-
 /* Run fn(arg) on every CPU, each with interrupts off, and wait for all.  Ordinary context. */
 static inline void port_call_all(void (*fn)(void *arg), void *arg)
 {
@@ -221,15 +215,16 @@ static inline void port_guard_unmap(void *addr)
 #define PORT_STACK_UNIT   ARCH_STACK_UNIT
 #define PORT_STACK_FAULTS ARCH_STACK_FAULTS /* false: all that is opened can be used */
 
-#define port_stack_region     arch_stack_region
-#define port_stack_open       arch_stack_open
-#define port_stack_close      arch_stack_close
-#define port_stack_map        arch_stack_map
-#define port_stack_unmap      arch_stack_unmap
-#define port_stack_page       arch_stack_page
-#define port_stack_flush_here arch_stack_flush_here
-#define port_stack_flush_all  arch_stack_flush_all
-#define port_page_faults      page_fault_resolve_by
+#define port_stack_region       arch_stack_region
+#define port_stack_open         arch_stack_open
+#define port_stack_close        arch_stack_close
+#define port_stack_map          arch_stack_map
+#define port_stack_unmap        arch_stack_unmap
+#define port_stack_page         arch_stack_page
+#define port_stack_flush_here   arch_stack_flush_here
+#define port_stack_flush_all    arch_stack_flush_all
+#define port_stack_ask_refill() arch_ipi_send(arch_cpu_id()) /* here, once interrupts are on */
+#define port_page_faults        page_fault_resolve_by
 
 /* Clear whole pages, as fast as this CPU can.  Any context. */
 static inline void port_zero_pages(void *addr, size_t pages)

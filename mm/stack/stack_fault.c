@@ -72,7 +72,7 @@ static void *stack_reserve_take(struct stack_cpu *cpu)
         stack_set_full(false);
         stack_count(&cpu->reserve_used, 1);
         if (i == STACK_RESERVE_PAGES / 2) /* those before it are empty */
-            port_interrupt_here();
+            port_stack_ask_refill();
         return page;
     }
     return NULL;

@@ -285,6 +285,10 @@ static inline void port_stack_flush_all(void)
 {
 }
 
+static inline void port_stack_ask_refill(void)
+{
+}
+
 static inline void port_page_faults(bool (*fn)(uintptr_t addr, bool irq_was_on))
 {
     (void)fn;
