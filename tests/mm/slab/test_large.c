@@ -213,14 +213,18 @@ TEST(slab_large, freed_by_two_cpus_is_freed_once)
 /* The second of two frees at once: what it has looked up is another object's descriptor by now. */
 static void free_by_a_stale_span(void *unused)
 {
-    void *object = kmalloc((KEPT_GRANULES + 1) * GRANULE_BYTES);
-    void *behind = kmalloc((KEPT_GRANULES + 1) * GRANULE_BYTES);
-    struct span *span = span_of(object);
+    char *object, *behind = kmalloc((KEPT_GRANULES + 1) * GRANULE_BYTES);
+    struct span *span;
 
     (void)unused;
+    do { /* until both are beside each other: no more holes */
+        object = behind;
+        behind = kmalloc((KEPT_GRANULES + 1) * GRANULE_BYTES);
+    } while (behind != NULL && behind != object + (KEPT_GRANULES + 1) * GRANULE_BYTES);
+    span = span_of(object);
     kfree(object);
 
-    void *longer = kmalloc((KEPT_GRANULES + 2) * GRANULE_BYTES); /* does not fit where it was */
+    char *longer = kmalloc((KEPT_GRANULES + 2) * GRANULE_BYTES); /* does not fit where it was */
 
     CHECK(span_of(longer) == span && longer != object && behind != NULL);
     slab_large_free(span, object);
