@@ -16,7 +16,7 @@ static void threads_print_one(const struct thread_info *info)
 {
     static const char *const priorities[] = {"urgent", "normal", "background"};
 
-    printk("  %-23s %-9s %-10s %3u  %8zu %8zu %10zu  %8lu\n", info->name, info->state,
+    printk("  %-23s %-11s %-10s %3u  %8zu %8zu %10zu  %8lu\n", info->name, info->state,
            priorities[info->priority], info->cpu, info->stack_backed / KIB,
            info->stack_deepest / KIB, info->stack_limit / KIB, info->ran_ns / 1000);
     if (info->waits_on[0] != '\0')
@@ -31,7 +31,7 @@ static int commands_threads(int argc, char **argv)
     size_t shown = 0, all = 0;
 
     (void)argc, (void)argv;
-    printk("  %-23s %-9s %-10s %3s  %8s %8s %10s  %8s\n", "thread", "state", "priority", "CPU",
+    printk("  %-23s %-11s %-10s %3s  %8s %8s %10s  %8s\n", "thread", "state", "priority", "CPU",
            "KiB back", "deepest", "of", "us ran");
     for (unsigned idx = 0; (own = thread_own(idx)) != NULL; idx++) {
         thread_info(own, &info);

@@ -106,6 +106,7 @@ static struct thread *mutex_next_owner_locked(const struct thread *thread)
     return thread->mutex != NULL ? mutex_owner(mutex_word(thread->mutex)) : NULL;
 }
 
+/* Nobody in a ring goes on: so no lock is needed, and the report finds OWNERS free. */
 static COLD NORETURN void mutex_panic_ring(struct thread *self)
 {
     struct thread *thread = self;
@@ -131,10 +132,10 @@ static void mutex_note_wait_locked(struct mutex *mutex, struct thread *self)
     self->mutex = mutex;
     do {
         thread = mutex_next_owner_locked(thread);
-        if (thread == self)
-            mutex_panic_ring(self);
-    } while (thread != NULL);
+    } while (thread != NULL && thread != self);
     spin_unlock(&owners, irq);
+    if (thread == self)
+        mutex_panic_ring(self);
 }
 
 bool sync_describe(const struct thread *thread, char *text, size_t bytes)

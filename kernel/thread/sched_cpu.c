@@ -200,6 +200,7 @@ static void sched_flow_changed(bool has_entered)
         this_cpu(preempt)->depth = 1;
         return;
     }
+    cpu->is_entered = has_entered;
     sched_unset_current(cpu, has_entered ? &cpu->idle : &cpu->entered);
     sched_set_current(cpu, has_entered ? &cpu->entered : &cpu->idle);
     if (has_entered) {
@@ -275,6 +276,7 @@ void sched_init(void)
         panic("sched_init: no memory for threads");
     shared_queue_init(&sched_global);
     sched_cpu_init(0);
+    cpu->is_entered = true;
     arch_flow_adopt(&cpu->entered.flow);
     sched_set_current(cpu, &cpu->entered);
     if (!ARCH_HAS_IDLE_FLOW) {

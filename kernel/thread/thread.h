@@ -66,7 +66,11 @@ struct thread *thread_own(unsigned idx);
 /* What the monitor shows of a thread. */
 struct thread_info {
     char name[THREAD_NAME_BYTES];
-    const char *state; /* "running", "ready", "parked", "asleep", "ended" */
+    /*
+     * "running", "ready", "parked", "asleep", "ended"; a CPU's own flow also "idle": the CPU is, or
+     * "standing by": it runs others, or "outside": nobody has entered
+     */
+    const char *state;
     enum thread_priority priority;
     unsigned cpu;         /* where it runs, or ran last */
     size_t stack_limit;   /* bytes that it may use; 0: a CPU's own, and so the next two */

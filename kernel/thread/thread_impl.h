@@ -82,7 +82,7 @@ struct sched_cpu {
     uint32_t turns;            /* [P] switches until it looks around again (sched_look_around) */
     uint32_t turns_given;      /* [P] what `turns` was when it was set last */
     uint64_t switches;         /* [P] before that; racy readers */
-    bool is_tickless;          /* [P] asleep without periodic ticks */
+    bool is_entered;           /* [P] somebody has entered, who may wait or be preempted */
     struct thread idle;        /* the CPU's own flow */
     struct thread entered;     /* main; hosted: who has entered */
     struct run_queue queue;    /* [P] */

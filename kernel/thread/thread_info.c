@@ -12,8 +12,27 @@
 
 #define REPORT_THREADS_MAX 32u /* that wait for somebody, in a panic's report */
 
+/* Of a CPU's own flow that is there for others; NULL: it is like any thread. */
+static __attribute__((no_sanitize("thread"))) const char *info_own_state(
+    const struct thread *thread)
+{
+    const struct sched_cpu *cpu =
+        cpu_var(sched_cpu, atomic_load_explicit(&thread->cpu, memory_order_relaxed));
+
+    if (thread == &cpu->entered && !cpu->is_entered)
+        return "outside";
+    if (thread != &cpu->idle)
+        return NULL;
+    return atomic_load_explicit(&thread->is_on_cpu, memory_order_relaxed) ? "idle" : "standing by";
+}
+
 static const char *info_state(const struct thread *thread)
 {
+    const char *own = info_own_state(thread);
+
+    if (own != NULL)
+        return own;
+
     unsigned state = atomic_load_explicit(&thread->state, memory_order_relaxed);
 
     if (state & THREAD_ENDED)

@@ -24,7 +24,8 @@ TEST(cmdline, takes_every_key)
                 "mem=512M failnth=7 seed=0xff paranoia=1 gogc=50 memlimit=1GiB gctrace=2 "
                 "schedtrace=1000 scavtrace=1 gcstoptheworld=1 gccheckmark=1 clobberfree=1 "
                 "slab_debug=all nodes=5 dmareserve=4M reserve=0 zeroahead=1M page_poison=1 "
-                "page_owner=1 quarantine=2M guard_rate=77 guard_seed=9 soak=123");
+                "page_owner=1 quarantine=2M guard_rate=77 guard_seed=9 soak=123 "
+                "threads=1000000 watchdog=60");
     struct settings got = settings;
     settings = kept;
 
@@ -37,6 +38,7 @@ TEST(cmdline, takes_every_key)
     EXPECT(t, got.dmareserve_bytes == 4 * MIB && got.reserve_bytes == 0 &&
                   got.zeroahead_bytes == MIB && got.quarantine_bytes == 2 * MIB &&
                   got.page_poison && got.page_owner);
+    EXPECT(t, got.threads == 1000000 && got.watchdog == 60);
     EXPECT(t, got.guard_rate == 77 && got.guard_seed == 9 && got.soak == 123);
     EXPECT(t, got.failnth == 7 && got.seed == 255 && got.paranoia && got.gogc == 50);
     EXPECT(t, got.gctrace == 2 && got.schedtrace_ms == 1000 && got.scavtrace == 1);
@@ -95,6 +97,11 @@ TEST(cmdline, malformed_values_are_errors)
         {"failnth=4294967296", "4294967295"},
         {"seed=0", "1 to 18446744073709551615"},
         {"soak=-1", "0 (a short one) to 18446744073709551615"},
+        {"threads=16777217", "0 (some) to 16777216"},
+        {"threads=many", "0 (some) to 16777216"},
+        {"schedtrace=3600001", "0 (off) to 3600000 ms"},
+        {"watchdog=3601", "0 (off) to 3600 s"},
+        {"watchdog=off", "0 (off) to 3600 s"},
         {"paranoia=2", "0 or 1"},
         {"gogc=never", "or off"},
         {"gogc=0", "or off"},

@@ -34,7 +34,9 @@ threads() {
     ended_well
     figures='+[0-9]+ +[0-9]+ +[0-9]+ +[0-9]+'
     [ "$(lines "  main +running +normal +0 $figures")" = 1 ] || fail "main"
-    [ "$(lines "  idle +[a-z]+ +normal +[01] $figures")" = 2 ] || fail "idle, of each CPU"
+    [ "$(lines "  idle +standing by +normal +0 $figures")" = 1 ] || fail "idle, where main runs"
+    [ "$(lines "  idle +(idle|standing by) +normal +1 $figures")" = 1 ] || fail "idle, of CPU 1"
+    [ "$(lines "  entered +outside +normal +1 $figures")" = 1 ] || fail "entered"
     [ "$(lines "  schedtrace +(asleep|ready|running) +urgent +[01] +4 +4 +252 +[0-9]+")" = 1 ] || fail "schedtrace"
     says "stacks: " " in use, "
 }

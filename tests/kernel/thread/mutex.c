@@ -258,6 +258,7 @@ TEST(mutex, finds_rings)
         EXPECT(t, strstr(report, "waits for mutex ring 0, owned by team") != NULL);
         EXPECT(t, strstr(report, "team waits for mutex ring 1, owned by team") != NULL);
         EXPECT(t, strstr(report, "team waits for mutex ring 2, owned by ") != NULL);
+        EXPECT(t, strstr(report, "  thread team waits for mutex ring 1, owned by team") != NULL);
     }
     mutex_unlock(&ring[2]);
     team_join(&team);
