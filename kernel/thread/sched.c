@@ -46,6 +46,7 @@
 #include "kernel/time.h"
 
 STAT(sched, preempted);
+STAT(sched, waited);
 
 PERCPU(struct sched_cpu, sched_cpu);
 struct shared_queue sched_global;
@@ -82,6 +83,7 @@ static inline void sched_settle(void)
 /* Somebody looks at its stack (live.c). */
 static COLD void sched_wait_for(struct thread *thread)
 {
+    stat_inc(sched, waited);
     while (atomic_exchange_explicit(&thread->is_on_cpu, true, memory_order_acquire))
         arch_relax();
 }

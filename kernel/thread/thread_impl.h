@@ -142,11 +142,15 @@ static inline void sched_leave_if_due(void)
 
 /* ---- run_queue.c: interrupts off ---- */
 
+/*
+ * Relaxed: who reads the count of a queue that is not his goes on to the list under its lock, or asks its
+ * CPU.  What makes it seen by CPUs that go to sleep is sched_ready's fence.
+ */
 static inline void run_queue_count_add(struct run_queue *queue, unsigned change)
 {
     unsigned count = atomic_load_explicit(&queue->count, memory_order_relaxed);
 
-    atomic_store_explicit(&queue->count, count + change, memory_order_release);
+    atomic_store_explicit(&queue->count, count + change, memory_order_relaxed);
 }
 
 /* The list only: who takes one thread for another counts neither. */
