@@ -41,6 +41,9 @@ struct trap_frame; /* registers at a trap or interrupt; its layout is the port's
  *   uintptr_t arch_percpu_word(const uintptr_t *) of this CPU's copy of a percpu variable, in one step: a
  *                                           flow that is moved to another CPU in between sees one
  *                                           of the two.  Any context
+ *   bool      arch_percpu_is_zero(const uint32_t *)  likewise
+ *   void      arch_own_add(_Atomic uint32_t *, uint32_t)  release; to what nobody else writes meanwhile:
+ *                                           it need not be atomic, which costs
  *   bool      arch_idle_is_wanted(void)     this CPU's own flow (hosted: its idle thread) shall run
  *                                           soon, whatever else there is to run; interrupts off
  *

@@ -2,7 +2,8 @@
  * Ticket spinlocks (kernel/lock.h).
  *
  * Idea: a comer draws a ticket and waits until it is served, so CPUs get the lock in the order in
- * which they asked.  Uncontended: one atomic add and one load to take, one store to release.
+ * which they asked.  Uncontended: one atomic add and one load to take, one add to
+ * memory to release.
  *
  * Debug builds keep what each CPU holds.  A lock may be taken only if its rank stands below those
  * of all that are held; and only the CPU that holds a lock may release it.  spin_try_lock waits for
@@ -93,6 +94,12 @@ void spin_lock_slow(struct spinlock *lock, uint32_t ticket)
         arch_relax();
 }
 
+void spin_wait_slow(const struct spinlock *lock, uint32_t next)
+{
+    while ((int32_t)(atomic_load_explicit(&lock->serving, memory_order_acquire) - next) < 0)
+        arch_relax();
+}
+
 static ALWAYS_INLINE void spin_take(struct spinlock *lock, bool also)
 {
     if (CONFIG_DEBUG)
@@ -145,8 +152,7 @@ void spin_unlock_checked(struct spinlock *lock)
 {
     if (CONFIG_DEBUG)
         lock_held_remove(lock);
-    uint32_t ticket = atomic_load_explicit(&lock->serving, memory_order_relaxed);
-    atomic_store_explicit(&lock->serving, ticket + 1, memory_order_release);
+    arch_own_add(&lock->serving, 1);
 }
 
 void spin_unlock(struct spinlock *lock, unsigned long irq_state)

@@ -38,6 +38,12 @@ bool spin_is_held(const struct spinlock *lock); /* by anyone; for CHECKs of *_lo
 #define SPIN_LOCK_ALSO_MAX 64 /* held at once */
 void spin_lock_also(struct spinlock *lock);
 
+/* Slow paths, and what debug builds do, of those below. */
+COLD void spin_lock_slow(struct spinlock *lock, uint32_t ticket);
+COLD void spin_wait_slow(const struct spinlock *lock, uint32_t next);
+void spin_lock_checked(struct spinlock *lock);
+void spin_unlock_checked(struct spinlock *lock);
+
 /*
  * spin_wait -- wait until all are through with the lock who have asked for it by now.  Nobody
  * having it, two loads.  What they wrote is seen from here on.  irq; the caller does not hold it
@@ -46,14 +52,10 @@ static inline void spin_wait(const struct spinlock *lock)
 {
     uint32_t next = atomic_load_explicit(&lock->next, memory_order_relaxed);
 
-    while ((int32_t)(atomic_load_explicit(&lock->serving, memory_order_acquire) - next) < 0)
-        arch_relax();
+    if (LIKELY((int32_t)(atomic_load_explicit(&lock->serving, memory_order_acquire) - next) >= 0))
+        return;
+    spin_wait_slow(lock, next);
 }
-
-/* The slow path of spin_lock, and what debug builds do, for those below. */
-COLD void spin_lock_slow(struct spinlock *lock, uint32_t ticket);
-void spin_lock_checked(struct spinlock *lock);
-void spin_unlock_checked(struct spinlock *lock);
 
 /* spin_lock, spin_unlock where interrupts are off, before and after. */
 static inline void spin_lock_off(struct spinlock *lock)
@@ -75,10 +77,7 @@ static inline void spin_unlock_off(struct spinlock *lock)
         spin_unlock_checked(lock);
         return;
     }
-
-    uint32_t ticket = atomic_load_explicit(&lock->serving, memory_order_relaxed);
-
-    atomic_store_explicit(&lock->serving, ticket + 1, memory_order_release);
+    arch_own_add(&lock->serving, 1);
 }
 
 /* Print the locks that `cpu` holds, one line each; debug builds only know.  Any context. */

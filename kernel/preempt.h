@@ -27,6 +27,6 @@ void preempt_now(void); /* as if the tick had found that somebody else shall run
 static inline void preempt_enable(void)
 {
     arch_percpu_decrement(&preempt.depth);
-    if (UNLIKELY(this_cpu(preempt)->is_due != 0) && arch_irq_enabled())
+    if (UNLIKELY(!arch_percpu_is_zero(&preempt.is_due)) && arch_irq_enabled())
         preempt_now();
 }

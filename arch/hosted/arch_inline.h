@@ -230,6 +230,25 @@ static ALWAYS_INLINE uintptr_t arch_percpu_word(const uintptr_t *variable)
     }
 }
 
+static ALWAYS_INLINE bool arch_percpu_is_zero(const uint32_t *variable)
+{
+    for (;;) {
+        const struct hosted_cpu *cpu = hosted_cpu_here();
+        uint32_t word = *(const volatile uint32_t *)((uintptr_t)variable + cpu->percpu_offset);
+
+        if (LIKELY(hosted_this.cpu == cpu))
+            return word == 0;
+    }
+}
+
+/* In C, so that the thread sanitizer sees it. */
+static ALWAYS_INLINE void arch_own_add(_Atomic uint32_t *variable, uint32_t n)
+{
+    uint32_t value = atomic_load_explicit(variable, memory_order_relaxed);
+
+    atomic_store_explicit(variable, value + n, memory_order_release);
+}
+
 /* Another thread waits for this CPU, which its idle thread gives up. */
 static ALWAYS_INLINE bool arch_idle_is_wanted(void)
 {

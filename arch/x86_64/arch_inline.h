@@ -89,6 +89,20 @@ static ALWAYS_INLINE uintptr_t arch_percpu_word(const uintptr_t *variable)
     return value;
 }
 
+/* A branch, no value: so the compiler keeps none for later. */
+static ALWAYS_INLINE bool arch_percpu_is_zero(const uint32_t *variable)
+{
+    __asm__ goto("cmpl $0, %%gs:%c0\n\tjne %l[other]" : : "i"(variable) : "memory", "cc" : other);
+    return true;
+other:
+    return false;
+}
+
+static ALWAYS_INLINE void arch_own_add(_Atomic uint32_t *variable, uint32_t n)
+{
+    __asm__ volatile("addl %1, %0" : "+m"(*variable) : "ri"(n) : "memory", "cc");
+}
+
 /* A CPU's own flow is as good as any other. */
 static ALWAYS_INLINE bool arch_idle_is_wanted(void)
 {
