@@ -2,7 +2,7 @@
 #pragma once
 
 #include "kernel/thread/channel.h"
-#include "kernel/thread/thread_impl.h"
+#include "kernel/thread/sched_impl.h"
 
 /*
  * Invariants, while the lock is not held

@@ -26,7 +26,7 @@
 #include "kernel/base/format.h"
 #include "kernel/cpus.h"
 #include "kernel/thread/sync.h"
-#include "kernel/thread/thread_impl.h"
+#include "kernel/thread/sched_impl.h"
 
 #define MUTEX_SPINS 30u /* looks at a mutex whose owner runs; about what going to sleep costs */
 

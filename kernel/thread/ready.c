@@ -6,7 +6,7 @@
  */
 #include "kernel/cpus.h"
 #include "kernel/stat.h"
-#include "kernel/thread/thread_impl.h"
+#include "kernel/thread/sched_impl.h"
 
 STAT(sched, given);
 
@@ -91,14 +91,8 @@ void sched_share(struct sched_cpu *cpu)
     }
 }
 
-static inline void sched_queue_here(struct sched_cpu *cpu, unsigned me, struct thread *thread)
-{
-    atomic_store_explicit(&thread->cpu, (uint16_t)me, memory_order_relaxed);
-    run_queue_push(&cpu->queue, thread);
-}
-
 /* To a CPU that is idle, or one that it may run on; or to this one, or to whoever comes. */
-static COLD void sched_ready_elsewhere(struct sched_cpu *cpu, struct thread *thread)
+static void sched_ready_anywhere(struct sched_cpu *cpu, struct thread *thread)
 {
     unsigned me = arch_cpu_id(), to = me;
     int idle;
@@ -113,29 +107,25 @@ static COLD void sched_ready_elsewhere(struct sched_cpu *cpu, struct thread *thr
     } else if (thread->cpus == UINT64_MAX && run_queue_count(&cpu->queue) >= SCHED_QUEUE_MAX) {
         shared_queue_push(&sched_global, thread);
     } else {
-        sched_queue_here(cpu, me, thread);
+        (void)sched_queue_here(cpu, me, thread);
     }
 }
 
-void sched_ready(struct thread *thread)
+/* What has been queued here may be for others, or for this CPU at once. */
+void sched_ready_more(struct sched_cpu *cpu)
+{
+    if (atomic_load_explicit(&sched_idle_cpus, memory_order_relaxed) != 0)
+        sched_share(cpu);
+    sched_look();
+}
+
+void sched_ready_slow(struct thread *thread)
 {
     struct sched_cpu *cpu = this_cpu(sched_cpu);
-    uint64_t idle = atomic_load_explicit(&sched_idle_cpus, memory_order_relaxed);
-    unsigned me = arch_cpu_id();
 
-    /* Before it is queued: who finds it there may run it, and it may end. */
-    bool is_urgent = thread->priority < ((struct thread *)cpu->current)->priority;
-
-    while (UNLIKELY(atomic_load_explicit(&thread->is_on_cpu, memory_order_acquire)))
+    while (atomic_load_explicit(&thread->is_on_cpu, memory_order_acquire))
         arch_relax();
-    if (LIKELY((idle & thread->cpus) == 0 && (thread->cpus >> me & 1) != 0 &&
-               run_queue_count(&cpu->queue) < SCHED_QUEUE_MAX))
-        sched_queue_here(cpu, me, thread);
-    else
-        sched_ready_elsewhere(cpu, thread);
-    atomic_thread_fence(memory_order_seq_cst); /* the count before the bits, see above */
-    if (UNLIKELY(atomic_load_explicit(&sched_idle_cpus, memory_order_relaxed) != 0))
-        sched_share(cpu);
-    if (UNLIKELY(is_urgent))
-        sched_look();
+    sched_ready_anywhere(cpu, thread);
+    atomic_thread_fence(memory_order_seq_cst); /* the count before the bits, see sched.c */
+    sched_ready_more(cpu);
 }

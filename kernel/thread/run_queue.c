@@ -1,8 +1,8 @@
 /*
  * Queues of threads that want to run.
  *
- * A CPU's own queue is touched by that CPU only, with interrupts off: so it needs neither a lock nor an
- * atomic instruction, and a switch costs neither.  What others have for a CPU they put into its inbox,
+ * A CPU's own queue is touched by that CPU only, with interrupts off: so it needs no lock, and a switch no
+ * atomic instruction.  Only who puts a thread there counts it by one, for CPUs that go to sleep.  What others have for a CPU they put into its inbox,
  * under a lock.  So is the global queue, whose threads are for whoever comes.
  *
  * Locks: RUN_QUEUE, of one shared queue at a time.

@@ -42,7 +42,7 @@
 #include "kernel/panic.h"
 #include "kernel/stat.h"
 #include "kernel/thread/sched.h"
-#include "kernel/thread/thread_impl.h"
+#include "kernel/thread/sched_impl.h"
 #include "kernel/time.h"
 
 STAT(sched, preempted);
@@ -60,48 +60,17 @@ struct thread *thread_self(void)
     return (struct thread *)arch_percpu_word(&sched_cpu.current);
 }
 
-/* ---- Switching ---- */
-
-/* On the stack of the thread that goes on: the one that was left may run elsewhere, or is gone. */
-static inline void sched_settle(void)
-{
-    struct sched_cpu *cpu = this_cpu(sched_cpu);
-    struct thread *previous = cpu->previous;
-
-    if (ARCH_HAS_IDLE_FLOW)
-        cpu->previous = NULL;
-    stack_entered(&((struct thread *)cpu->current)->stack);
-    if (ARCH_HAS_IDLE_FLOW && previous == NULL) /* somebody has left the CPU to us */
-        return;
-    if (UNLIKELY(atomic_load_explicit(&previous->state, memory_order_relaxed) & THREAD_ENDED))
-        thread_ended(previous);
-    else
-        atomic_store_explicit(&previous->is_on_cpu, false, memory_order_release);
-    stack_refill();
-}
-
 /* Somebody looks at its stack (live.c). */
-static COLD void sched_wait_for(struct thread *thread)
+void sched_wait_for(struct thread *thread)
 {
     stat_inc(sched, waited);
     while (atomic_exchange_explicit(&thread->is_on_cpu, true, memory_order_acquire))
         arch_relax();
 }
 
-/* `ran` is less the time at which it came to its CPU while a thread runs: so it is two additions. */
-static inline void sched_switch(struct sched_cpu *cpu, struct thread *self, struct thread *next)
+void sched_take_permit(struct thread *self)
 {
-    uint64_t now = arch_ticks();
-
-    self->ran += now;
-    next->ran -= now;
-    cpu->previous = self;
-    cpu->current = (uintptr_t)next;
-    if (UNLIKELY(atomic_exchange_explicit(&next->is_on_cpu, true, memory_order_acquire)))
-        sched_wait_for(next);
-    stack_prepare(&next->stack);
-    arch_flow_switch(&self->flow, &next->flow);
-    sched_settle();
+    (void)atomic_exchange_explicit(&self->state, THREAD_RUNS, memory_order_acquire);
 }
 
 void sched_entry(void *arg)
@@ -135,7 +104,7 @@ static void sched_set_turns(struct sched_cpu *cpu, uint32_t turns)
  * The queue is empty; or as many switches have passed as there may be between two looks at all else; or an
  * interrupt wants such a look now, and has set `turns` to 1.
  */
-static COLD struct thread *sched_look_around(struct sched_cpu *cpu)
+struct thread *sched_look_around(struct sched_cpu *cpu)
 {
     bool is_turn = cpu->turns_given == SCHED_TURNS && cpu->turns == 0;
     struct thread *next;
@@ -156,32 +125,9 @@ void sched_attend(struct sched_cpu *cpu)
     sched_set_turns(cpu, 1);
 }
 
-static ALWAYS_INLINE void sched_leave(bool wants_cpu)
-{
-    struct sched_cpu *cpu = this_cpu(sched_cpu);
-    struct thread *self = (struct thread *)cpu->current, *next;
-
-    if (UNLIKELY(--cpu->turns == 0 || cpu->queue.priorities == 0)) {
-        if (wants_cpu)
-            run_queue_push(&cpu->queue, self);
-        next = sched_look_around(cpu);
-        if (next == self)
-            return;
-    } else if (wants_cpu) {
-        unsigned urgency = (unsigned)__builtin_ctz(cpu->queue.priorities);
-
-        if (urgency > self->priority)
-            return;
-        next = run_queue_exchange(&cpu->queue, urgency, self);
-    } else {
-        next = run_queue_pop(&cpu->queue);
-    }
-    sched_switch(cpu, self, next);
-}
-
 void sched_switch_away(bool wants_cpu)
 {
-    sched_leave(wants_cpu);
+    sched_leave((struct thread *)this_cpu(sched_cpu)->current, wants_cpu);
 }
 
 COLD void sched_may_not_wait(const char *caller)
@@ -197,7 +143,7 @@ void thread_yield(void)
 {
     sched_check_may_wait("thread_yield");
     arch_irq_disable();
-    sched_leave(true);
+    sched_leave((struct thread *)this_cpu(sched_cpu)->current, true);
     arch_irq_enable();
 }
 

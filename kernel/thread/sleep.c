@@ -8,7 +8,7 @@
  *
  * Source: Sleator, Tarjan, "Self-Adjusting Heaps", 1986.
  */
-#include "kernel/thread/thread_impl.h"
+#include "kernel/thread/sched_impl.h"
 #include "kernel/time.h"
 
 #define SLEEP_WAKES_MAX 256u /* by one tick; the next wakes more */

@@ -15,7 +15,7 @@
  */
 #include "kernel/panic.h"
 #include "kernel/base/string.h"
-#include "kernel/thread/thread_impl.h"
+#include "kernel/thread/sched_impl.h"
 #include "mm/slab/slab.h"
 
 static struct {

@@ -61,7 +61,7 @@ struct run_queue {
     struct thread *first[THREAD_PRIORITIES];
     struct thread *last[THREAD_PRIORITIES]; /* of what is not empty */
     unsigned priorities;                    /* a bit for each that is not empty */
-    _Atomic unsigned count; /* [A] threads; seq_cst against idle CPUs, see sched.c */
+    _Atomic uint32_t count; /* [A] threads; seq_cst against idle CPUs, see sched.c */
 };
 
 /* One that others put threads into, too. */
@@ -97,14 +97,6 @@ extern _Atomic uint64_t
 
 /* ---- sched.c ---- */
 
-/*
- * Leave the thread that runs, and run another.  Interrupts off and preemption on; so when it returns,
- * maybe on another CPU.
- *   wants_cpu  it goes to the end of the queue; false: somebody makes it ready, maybe already
- */
-void sched_switch_away(bool wants_cpu);
-
-/* May the thread that runs be left now?  Panics if not, naming the public function. */
 void sched_attend(struct sched_cpu *cpu);     /* the next switch looks around first */
 bool sched_run_others(struct sched_cpu *cpu); /* false: there was nobody */
 void sched_arrive(void);  /* the end of a switch, on a flow that has just begun */
@@ -112,8 +104,6 @@ void sched_preempt(void); /* kernel_preempt */
 
 /* ---- ready.c: interrupts off ---- */
 
-/* A thread that has been taken out of its waiting runs again. */
-void sched_ready(struct thread *thread);
 bool sched_claim(
     unsigned cpu); /* an idle CPU for the caller's thread; false: it is not idle any more */
 void sched_share(struct sched_cpu *cpu); /* give to idle CPUs what waits here */
@@ -125,9 +115,13 @@ void sched_look(void); /* ask for preemption if somebody more urgent waits here 
 NORETURN void sched_may_not_wait(const char *caller);
 extern bool sched_runs; /* [C] from sched_init on */
 
+/*
+ * May the thread that runs be left now?  Panics if not, naming the public function.  The depth is read in
+ * one step: a thread that was moved on its way there would read that of a CPU that may be idle by now.
+ */
 static inline void sched_check_may_wait(const char *caller)
 {
-    if (UNLIKELY(this_cpu(preempt)->depth != 0 || !arch_irq_enabled()))
+    if (UNLIKELY(!arch_percpu_is_zero(&preempt.depth) || !arch_irq_enabled()))
         sched_may_not_wait(caller);
 }
 
@@ -136,7 +130,7 @@ void sched_entry(void *thread); /* where a new thread's flow begins */
 /* Somebody more urgent has become ready here: let him run, if this is a place for it.  irq */
 static inline void sched_leave_if_due(void)
 {
-    if (UNLIKELY(this_cpu(preempt)->is_due != 0) && arch_irq_enabled())
+    if (UNLIKELY(!arch_percpu_is_zero(&preempt.is_due)) && arch_irq_enabled())
         preempt_now();
 }
 
@@ -148,9 +142,7 @@ static inline void sched_leave_if_due(void)
  */
 static inline void run_queue_count_add(struct run_queue *queue, unsigned change)
 {
-    unsigned count = atomic_load_explicit(&queue->count, memory_order_relaxed);
-
-    atomic_store_explicit(&queue->count, count + change, memory_order_relaxed);
+    arch_own_add(&queue->count, change);
 }
 
 /* The list only: who takes one thread for another counts neither. */
@@ -211,8 +203,11 @@ static inline struct thread *run_queue_pop(struct run_queue *queue)
 {
     if (queue->priorities == 0)
         return NULL;
+
+    struct thread *thread = run_queue_unlink(queue, (unsigned)__builtin_ctz(queue->priorities));
+
     run_queue_count_add(queue, -1u);
-    return run_queue_unlink(queue, (unsigned)__builtin_ctz(queue->priorities));
+    return thread;
 }
 
 struct thread *run_queue_pop_patient(struct run_queue *queue); /* the least urgent; likewise */
@@ -258,35 +253,6 @@ void thread_report_init(void); /* panics tell of threads from now on */
 /* ---- live.c ---- */
 
 void live_init(void);
-
-/* ---- The steps of thread_wake and thread_park; interrupts off ---- */
-
-static inline void thread_wake_off(struct thread *thread)
-{
-    uint8_t state = THREAD_PARKED;
-
-    if (!atomic_compare_exchange_strong_explicit(&thread->state, &state, THREAD_RUNS,
-                                                 memory_order_acq_rel, memory_order_relaxed)) {
-        state = atomic_fetch_or_explicit(&thread->state, THREAD_PERMIT, memory_order_acq_rel);
-        if (state != THREAD_PARKED)
-            return;
-        /* Not a store: what others wrote who have set the permit since shall be seen, too. */
-        (void)atomic_exchange_explicit(&thread->state, THREAD_RUNS, memory_order_acq_rel);
-    }
-    sched_ready(thread);
-}
-
-/* It may wait: sched_check_may_wait.  When it returns, maybe on another CPU. */
-static inline void thread_park_off(struct thread *self)
-{
-    uint8_t state = THREAD_RUNS;
-
-    if (LIKELY(atomic_compare_exchange_strong_explicit(&self->state, &state, THREAD_PARKED,
-                                                       memory_order_acq_rel, memory_order_acquire)))
-        sched_switch_away(false);
-    else
-        (void)atomic_exchange_explicit(&self->state, THREAD_RUNS, memory_order_acquire);
-}
 
 /* ---- thread.c ---- */
 

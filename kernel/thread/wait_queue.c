@@ -11,7 +11,7 @@
  * Locks: SYNC, the queue's; RUN_QUEUE inside.
  */
 #include "kernel/thread/wait_queue.h"
-#include "kernel/thread/thread_impl.h"
+#include "kernel/thread/sched_impl.h"
 
 #define WAIT_QUEUE_WAKES_MAX 16u /* with the lock held, interrupts off */
 

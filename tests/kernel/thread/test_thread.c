@@ -318,6 +318,21 @@ TEST(thread, nobody_starves)
     thread_join(b);
 }
 
+/* Who makes a more urgent thread ready goes on behind it; each time, as the CPU may count as idle at first. */
+TEST(thread, the_urgent_run_at_once)
+{
+    struct thread_options here = {.priority = THREAD_URGENT, .cpus = 1ull << arch_cpu_id()};
+
+    for (unsigned i = 0; i < 4; i++) {
+        struct crew_pair pair = {0};
+        struct thread *urgent = thread_create("urgent", ends_it, &pair, &here);
+
+        REQUIRE(t, urgent != NULL);
+        EXPECT(t, atomic_load_explicit(&pair.is_over, memory_order_acquire));
+        thread_join(urgent);
+    }
+}
+
 /* ---- Sleep ---- */
 
 static void sleeps(void *arg)
