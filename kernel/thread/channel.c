@@ -13,7 +13,8 @@
  * Claims.  A thread in channel_select stands in several lists.  Who takes one of its cases out of a
  * list sets `winner` by a compare-and-swap, which the first one does successfully; the others go
  * on to the next in their list.  `winner` is what is called `done` in waiter.h: it is set before
- * the word is moved, so it is M3 that the thread sees the word.
+ * the word is moved, so it is M3 that the thread sees the word.  A thread that waits parks before it looks
+ * at `winner` first: who has been quicker gives it a permit.
  *
  * Locks: SYNC, the channel's; RUN_QUEUE inside, for thread_wake.
  *
@@ -153,15 +154,25 @@ bool channel_do_locked(struct channel_case *wanted)
 
 /* ---- Waiting ---- */
 
+struct channel_case *channel_park_on(struct channel_wait *wait)
+{
+    struct channel_case *winner;
+
+    while ((winner = atomic_load_explicit(&wait->winner, memory_order_acquire)) == NULL)
+        thread_park_off(wait->thread);
+    return winner;
+}
+
 /*
  * Wait for one operation.  Interrupts are off, the lock is held; when it returns, they are on and it is
  * let go.
  */
 static NOINLINE bool channel_send_slow(struct channel *channel, uintptr_t word)
 {
-    struct channel_wait wait = {.thread = (struct thread *)this_cpu(sched_cpu)->current};
     struct channel_case wanted;
+    struct channel_wait wait;
 
+    channel_wait_init(&wait);
     wanted.channel = channel;
     wanted.operation = CHANNEL_SEND;
     wanted.word = word;
@@ -173,9 +184,10 @@ static NOINLINE bool channel_send_slow(struct channel *channel, uintptr_t word)
 
 static NOINLINE bool channel_receive_slow(struct channel *channel, uintptr_t *word)
 {
-    struct channel_wait wait = {.thread = (struct thread *)this_cpu(sched_cpu)->current};
     struct channel_case wanted;
+    struct channel_wait wait;
 
+    channel_wait_init(&wait);
     wanted.channel = channel;
     wanted.operation = CHANNEL_RECEIVE;
     channel_enter_locked(&wanted, &wait);
@@ -197,8 +209,10 @@ bool channel_send(struct channel *channel, uintptr_t word)
         return channel_send_slow(channel, word);
     spin_unlock_off(&channel->lock);
     arch_irq_enable();
+    if (result == CHANNEL_CLOSED)
+        return false;
     sched_leave_if_due();
-    return result == CHANNEL_DONE;
+    return true;
 }
 
 bool channel_receive(struct channel *channel, uintptr_t *word)
@@ -213,8 +227,10 @@ bool channel_receive(struct channel *channel, uintptr_t *word)
         return channel_receive_slow(channel, word);
     spin_unlock_off(&channel->lock);
     arch_irq_enable();
+    if (result == CHANNEL_CLOSED)
+        return false;
     sched_leave_if_due();
-    return result == CHANNEL_DONE;
+    return true;
 }
 
 enum channel_result channel_try_send(struct channel *channel, uintptr_t word)

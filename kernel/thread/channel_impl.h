@@ -29,6 +29,13 @@ struct channel_wait {
         winner; /* [A] who sets it, once, does that case; NULL: nobody yet */
 };
 
+/* For the thread that runs; interrupts off. */
+static ALWAYS_INLINE void channel_wait_init(struct channel_wait *wait)
+{
+    wait->thread = (struct thread *)this_cpu(sched_cpu)->current;
+    atomic_init(&wait->winner, NULL);
+}
+
 /*
  * Do the case if it is ready; the channel's lock is held.  Sets is_open, and the word received.
  * False: it is not.
@@ -45,6 +52,9 @@ static inline void channel_enter_locked(struct channel_case *wanted, struct chan
                    &wanted->link);
 }
 
+/* The rest of channel_park: the permit was there for another reason. */
+COLD struct channel_case *channel_park_on(struct channel_wait *wait);
+
 /*
  * Wait until one of the cases has been done; returns it.  No lock is held, interrupts are off and
  * were on (sched_check_may_wait); on again when it returns.
@@ -52,11 +62,14 @@ static inline void channel_enter_locked(struct channel_case *wanted, struct chan
 static ALWAYS_INLINE struct channel_case *channel_park(struct channel_wait *wait,
                                                        const char *waits_on)
 {
+    struct thread *self = wait->thread;
     struct channel_case *winner;
 
-    atomic_store_explicit(&wait->thread->waits_on, waits_on, memory_order_relaxed);
-    while ((winner = atomic_load_explicit(&wait->winner, memory_order_acquire)) == NULL)
-        thread_park_off(wait->thread);
+    atomic_store_explicit(&self->waits_on, waits_on, memory_order_relaxed);
+    thread_park_off(self);
+    winner = atomic_load_explicit(&wait->winner, memory_order_acquire);
+    if (UNLIKELY(winner == NULL))
+        winner = channel_park_on(wait);
     atomic_store_explicit(&wait->thread->waits_on, NULL, memory_order_relaxed);
     arch_irq_enable();
     spin_wait(&winner->channel->lock);
