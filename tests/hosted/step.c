@@ -1,9 +1,13 @@
 /*
  * One instruction at a time: the SIGTRAP that the trap flag raises after each.  Signals stay blocked
  * in its handler, so an IPI that it sends arrives as it returns, at the instruction to be run.
+ *
+ * What an interrupt does as interrupts come on is stepped too, a thousand times slower than else: so there
+ * are no ticks meanwhile, of which the next would always be due before one is through.
  */
 #define _GNU_SOURCE
 #include "tests/arch/step.h"
+#include "kernel/time.h"
 #include <signal.h>
 #include <ucontext.h>
 
@@ -36,6 +40,7 @@ void step_run(void (*fn)(void *arg), void *arg, void (*before)(uintptr_t pc))
     sigaction(SIGTRAP, &action, &old);
     step_before = before;
     step_is_over = false;
+    arch_tick_start(0);
     __asm__ volatile("leaq -128(%%rsp), %%rsp\n\tpushfq\n\torq $0x100, (%%rsp)\n\tpopfq\n\t"
                      "leaq 128(%%rsp), %%rsp"
                      :
@@ -47,5 +52,6 @@ void step_run(void (*fn)(void *arg), void *arg, void (*before)(uintptr_t pc))
                      :
                      :
                      : "memory", "cc");
+    arch_tick_start(TIME_TICK_HZ);
     sigaction(SIGTRAP, &old, NULL);
 }

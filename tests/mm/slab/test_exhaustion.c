@@ -202,7 +202,7 @@ TEST(slab, exhausts_with_interrupts_off)
     EXPECT(t, fill(256, &list) > 0);
     EXPECT(t, kmalloc(MIB) == NULL);
     free_list(list);
-    list = kmalloc(65536);
+    list = kmalloc(8192);
     EXPECT(t, list != NULL); /* only this CPU holds anything back */
     kfree(list);
     port_irq_restore(irq);

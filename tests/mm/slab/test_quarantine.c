@@ -190,12 +190,15 @@ TEST(slab_quarantine, a_cache_goes_with_its_objects)
 /* Memory runs out with interrupts off: what waits is given back, and the request succeeds. */
 TEST(slab_quarantine, gives_way_to_requests)
 {
-    struct kmem_cache *cache = debug_cache("q", "gives", 3000, 0, NULL);
+    struct kmem_cache *cache = debug_cache("q", "gives", 20000, 0, NULL);
     static struct hog hog;
+    size_t bytes;
     unsigned long irq;
     void *p;
 
     REQUIRE(t, cache != NULL);
+    bytes = cache->central->owner.layout.granules * GRANULE_BYTES;
+    REQUIRE(t, bytes > KMALLOC_SMALL_MAX);
     mm_drain();
     REQUIRE(t, take_objects(t, cache, 100));
     hog_take(&hog, 0);
@@ -203,7 +206,7 @@ TEST(slab_quarantine, gives_way_to_requests)
     irq = port_irq_save();
     for (unsigned i = 0; i < 100; i++)
         kmem_cache_free(cache, objects[i]);
-    p = kmalloc(100000); /* of pages that only the cache's spans had */
+    p = kmalloc(bytes); /* the run of one of the cache's spans: nobody else has any */
     EXPECT(t, p != NULL);
     EXPECT(t, cache->central->quarantined == 0);
     kfree(p);
