@@ -30,7 +30,7 @@
 #define SHORT_PAGES 600u /* then left, at most */
 #define CPU_PAGES   (12 * MIB / PAGE_BYTES) /* many times what a CPU's items need, as a rule */
 #define EMPTY_EVERY 16u                     /* rounds */
-#define SOAK_SHORT  (__STDC_HOSTED__ ? 60000ul : 10000ul)
+#define SOAK_SHORT  (!__STDC_HOSTED__ ? 10000ul : CONFIG_DEBUG ? 20000ul : 60000ul)
 
 enum soak_mood {
     MOOD_MIXED,

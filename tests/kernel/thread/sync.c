@@ -3,8 +3,8 @@
 #include "kernel/cpus.h"
 #include "tests/kernel/thread/team.h"
 
-#define SYNC_TURNS   1000u
-#define SYNC_THREADS 20u /* more than are woken with a lock held */
+#define SYNC_TURNS   MIN(1000u, 2000u / cpus_online()) /* where CPUs take turns, each is long */
+#define SYNC_THREADS 20u                               /* more than are woken with a lock held */
 
 static struct wait_queue queue = WAIT_QUEUE_INIT("queue");
 static _Atomic unsigned sync_value;         /* [A] release, acquire: what is waited for */

@@ -10,7 +10,7 @@
 #include "mm/slab/slab.h"
 #include "tests/kernel/thread/crew.h"
 
-#define MILLION_SHORT (__STDC_HOSTED__ ? 2000ul : 20000ul)
+#define MILLION_SHORT (__STDC_HOSTED__ ? 2000ul : 5000ul)
 #define EACH_BYTES    (11 * KIB / 2) /* at most, all in: a page of stack, tables, struct thread */
 
 static _Atomic size_t million_parked;

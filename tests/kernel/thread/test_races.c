@@ -14,12 +14,17 @@
 #include "kernel/time.h"
 #include "tests/test.h"
 
-#define RACE_ROUNDS   400u
 #define RACE_WORDS    64u
 #define RACE_TURNS    4096u    /* looks, of which one lets others run */
 #define RACE_STUCK_NS 1000000u /* that a CPU's answer to an interrupt takes, as a rule */
 #define RACE_FORGOTTEN_MAX \
     20u /* answers that took longer, beyond what the machine's load explains */
+
+/* Where there are more CPUs than the machine has, a round takes as long as all their turns. */
+static unsigned race_rounds(void)
+{
+    return 800 / cpus_online();
+}
 
 struct race {
     struct thread *thread;
@@ -116,7 +121,7 @@ TEST(thread_race, wake_meets_leaving)
 
     if (!race_start(t, &race, race_parks, 0))
         return;
-    for (unsigned round = 1; round <= 4 * RACE_ROUNDS; round++) {
+    for (unsigned round = 1; round <= 4 * race_rounds(); round++) {
         preempt_disable();
         atomic_store_explicit(&race.go, round, memory_order_release);
         race_await_state(&race, THREAD_PARKED);
@@ -192,7 +197,7 @@ static unsigned race_wake_each(struct race *race)
     atomic_store_explicit(&race->go, 1, memory_order_release);
     race_await_state(race, THREAD_PARKED);
     atomic_store_explicit(&race_gate.race, race, memory_order_release);
-    for (unsigned round = 1; round <= RACE_ROUNDS; round++) {
+    for (unsigned round = 1; round <= race_rounds(); round++) {
         atomic_store_explicit(&race->go, round, memory_order_release);
         race_await_state(race, THREAD_PARKED);
         for (unsigned turn = 1;
@@ -221,7 +226,7 @@ static unsigned race_late(void)
 {
     unsigned late = 0;
 
-    for (unsigned round = 0; round < RACE_ROUNDS; round++) {
+    for (unsigned round = 0; round < race_rounds(); round++) {
         uint64_t since = time_uptime_ns();
 
         cpu_call(cpus_online() - 1, race_answer, NULL);
@@ -286,7 +291,7 @@ TEST(thread_race, wake_meets_the_timer)
 
     if (!race_start(t, &race, race_sleeps, 2))
         return;
-    for (unsigned round = 1; round <= RACE_ROUNDS / 2; round++) {
+    for (unsigned round = 1; round <= race_rounds() / 2; round++) {
         race_await_state(&race, THREAD_SLEEPS | THREAD_PARKED);
         race_spin(random_next(&random) % (1000000000ul / TIME_TICK_HZ));
         thread_wake(race.thread);
@@ -331,7 +336,7 @@ TEST(thread_race, join_meets_the_end)
         test_skip(t, "one CPU");
         return;
     }
-    for (unsigned i = 0; i < RACE_ROUNDS / 8; i++) {
+    for (unsigned i = 0; i < race_rounds() / 8; i++) {
         struct race race = {.thread = self};
         struct thread_options here = {.priority = THREAD_NORMAL, .cpus = 1};
         struct thread *pest = thread_create("pest", race_pesters, &race, &here);

@@ -65,6 +65,7 @@ TEST(thread, exit_ends_it)
 /* Nobody joins: the runner finds what is not given back. */
 TEST(thread, detached_ones_go_by_themselves)
 {
+    size_t before = sched_stats().threads;
     _Atomic unsigned count = 0;
 
     for (unsigned i = 0; i < MANY; i++) {
@@ -78,7 +79,7 @@ TEST(thread, detached_ones_go_by_themselves)
     }
     while (atomic_load_explicit(&count, memory_order_acquire) != MANY)
         thread_yield();
-    crew_wait_gone(t, 0);
+    crew_wait_gone(t, before);
 }
 
 TEST(thread, create_fails_at_each_acquisition)
@@ -375,6 +376,7 @@ TEST(thread, sleep_keeps_the_permit)
 TEST(thread, walks_over_all_while_they_come_and_go)
 {
     static struct thread *all[MANY];
+    size_t before = sched_stats().threads;
     struct crew_pair pair = {0};
     _Atomic unsigned count = 0;
     unsigned seen = 0;
@@ -394,6 +396,6 @@ TEST(thread, walks_over_all_while_they_come_and_go)
     atomic_store_explicit(&pair.is_over, true, memory_order_release);
     for (unsigned i = 0; i < 4; i++)
         thread_join(all[i]);
-    crew_wait_gone(t, 0);
+    crew_wait_gone(t, before);
     EXPECT(t, atomic_load_explicit(&count, memory_order_acquire) == MANY - 4);
 }

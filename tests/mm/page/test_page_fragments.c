@@ -5,8 +5,8 @@
 #include "tests/mm/page/private_heap.h"
 #include "tests/test.h"
 
-/* In a process 4 GiB; in the kernel, where instructions are dear, less. */
-#define COMB_PAGES ((__STDC_HOSTED__ ? 4 * GIB : 256 * MIB) / PAGE_BYTES)
+/* In a process 4 GiB; where instructions are dear, less. */
+#define COMB_PAGES ((__STDC_HOSTED__ && !CONFIG_DEBUG ? 4 * GIB : 256 * MIB) / PAGE_BYTES)
 
 static const size_t gaps[] = {1, 2, 15, 63, 64, 65, 511, 512, 513, 8191, 8192};
 

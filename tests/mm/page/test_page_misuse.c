@@ -148,6 +148,16 @@ TEST(page, double_free_into_a_window_of_a_page_in_the_heap_is_found)
     EXPECT_PANIC(t, free_run, &run, "double free, it is in the heap");
 }
 
+/* Each page of the window; under a sanitizer, where a panic takes long, these two and a few. */
+static bool is_tried(uintptr_t k, void *const pages[2])
+{
+    for (unsigned i = 0; i < 2; i++) {
+        if (k == (uintptr_t)pages[i] / PAGE_BYTES % PAGE_BLOCK_PAGES)
+            return true;
+    }
+    return !CONFIG_DEBUG || k % 16 == 0;
+}
+
 /* A window that has gone back, or whose gives are shut, remembers nothing that a free could hit. */
 TEST(page, free_of_no_address_is_found_whatever_the_window)
 {
@@ -166,7 +176,8 @@ TEST(page, free_of_no_address_is_found_whatever_the_window)
         for (uintptr_t k = 0; k < PAGE_BLOCK_PAGES; k++) {
             struct free_case odd = {(void *)(1 + k * PAGE_BYTES), 1};
 
-            EXPECT_PANIC(t, free_run, &odd, "not the address of a page");
+            if (is_tried(k, pages))
+                EXPECT_PANIC(t, free_run, &odd, "not the address of a page");
         }
         page_free(pages[0], 1);
         if (port_cpu_count() < 2)

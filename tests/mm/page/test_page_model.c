@@ -7,7 +7,7 @@
 #include "tests/test.h"
 
 #define LIVE_MAX     3000u /* runs held at once */
-#define CHECK_FIRST  5000u /* operations after each of which all summaries are recomputed */
+#define CHECK_FIRST  200u  /* the first of so many: all summaries are recomputed after each */
 #define CHECK_PERIOD 512u  /* and then once in so many */
 #define HOLD_PERIOD  100u  /* and a block held once in so many */
 #define LARGE        (8 * GIB / PAGE_BYTES)
@@ -187,7 +187,7 @@ static void model_run(struct model *model, size_t operations)
         if (i % HOLD_PERIOD == 0 && !model_hold(model))
             return;
         REQUIRE(t, heap->free_pages == model->list.free_pages);
-        if (i < CHECK_FIRST || i % CHECK_PERIOD == 0) {
+        if (i < operations / CHECK_FIRST || i % CHECK_PERIOD == 0) {
             page_heap_check(heap);
             REQUIRE(t, page_heap_largest_run(heap) == run_list_longest(&model->list));
         }
@@ -198,10 +198,10 @@ static void model_run(struct model *model, size_t operations)
     EXPECT(t, heap->free_pages == heap->present_pages);
 }
 
-/* Two million operations in a process; in the kernel, where instructions are dear, some of them. */
+/* Two million operations in a process; where instructions are dear, some of them. */
 static size_t model_operations(size_t operations)
 {
-    return __STDC_HOSTED__ ? operations : operations / 40;
+    return operations / (!__STDC_HOSTED__ ? 40 : CONFIG_DEBUG ? 10 : 1);
 }
 
 TEST(page, model_one_arena)

@@ -84,7 +84,7 @@ TEST(page, stress_on_all_cpus)
 
     stress.t = t;
     stress.seed = test_seed(t);
-    stress.rounds = __STDC_HOSTED__ ? 100000 : 20000;
+    stress.rounds = __STDC_HOSTED__ && !CONFIG_DEBUG ? 100000 : 20000;
     stress.damaged = 0;
     cpu_run_all(port_cpu_count(), stress_job, &stress);
     for (unsigned slot = 0; slot < SLOTS; slot++)

@@ -13,6 +13,7 @@
 
 #define RUN_PAGES   20u  /* more than a window hands out */
 #define INTER_TRIES 128u /* of a free's instructions, all if they are fewer */
+#define LATE_TRIES  (CONFIG_DEBUG ? 100u : 1000u) /* of a collector's, likewise */
 
 #define COLLECT_STEPS 48u /* of a collector, past its one look at what is remote */
 
@@ -97,8 +98,10 @@ static void late_collect(void *unused)
 static void late_before(uintptr_t pc)
 {
     (void)pc;
-    if (++late.steps == late.at)
-        late.before = atomic_fetch_or_explicit(&late.block->remote, 2, memory_order_acq_rel);
+    if (++late.steps != late.at)
+        return;
+    late.before = atomic_fetch_or_explicit(&late.block->remote, 2, memory_order_acq_rel);
+    step_end();
 }
 
 /* Who finds other bits beside his leaves his to the collector. */
@@ -132,9 +135,14 @@ TEST(page_pending, a_free_beside_a_collector_is_collected)
     REQUIRE(t, private_heap_create(&late.private, 2 * PAGE_DMA_PAGES));
     private_heap_add(&late.private, PAGE_DMA_PAGES, CHUNK_PAGES);
     late.block = &late.private.heap.blocks[PAGE_DMA_PAGES / PAGE_BLOCK_PAGES];
-    late.at = 1;
-    while (t->failures == 0 && late_free(t))
-        late.at++;
+    late.at = UINT32_MAX;
+    EXPECT(t, !late_free(t)); /* undisturbed, to see how many instructions it takes */
+
+    unsigned steps = late.steps;
+
+    EXPECT(t, steps > COLLECT_STEPS);
+    for (late.at = 1; late.at <= steps && t->failures == 0; late.at += 1 + steps / LATE_TRIES)
+        (void)late_free(t);
     page_heap_check(&late.private.heap);
     private_heap_destroy(&late.private);
 }

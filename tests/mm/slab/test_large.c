@@ -81,7 +81,8 @@ TEST(slab_large, aligned_is_not_what_is_kept)
 
 /* ---- Growing ---- */
 
-#define OBJECTS 12u
+#define OBJECTS    12u
+#define GROW_TURNS (CONFIG_DEBUG ? 300u : 1500u) /* of which most write 200 KiB, twice */
 
 struct object {
     void *addr; /* NULL: none */
@@ -123,7 +124,7 @@ TEST(slab_large, grows_where_it_is)
     size_t before = slab_large_stats().live_bytes, bytes = 0;
     unsigned grown = 0;
 
-    for (unsigned turn = 0; turn < 1500 && t->failures == 0; turn++)
+    for (unsigned turn = 0; turn < GROW_TURNS && t->failures == 0; turn++)
         grown += object_turn(t, &objects[random_next(&state) % OBJECTS], &state);
     /* Above 4 GiB memory below is kept for devices, and what lies there does not grow. */
     EXPECT(t, grown > 0 || page_debug_is_on() || page_stats().ram_pages > 4 * GIB / PAGE_BYTES);

@@ -11,7 +11,7 @@
 #include "tests/test.h"
 
 #define OBJECTS 1500u
-#define STEPS   60000u
+#define STEPS   (CONFIG_DEBUG ? 15000u : 60000u)
 #define BULK    40u
 
 static struct object {
