@@ -18,7 +18,7 @@ export CPUS MEM
 
 # ---- Set-up: before anything is built, install what the goals need ----
 
-SETUP_GOALS := $(filter run test stress bench hosted debug gdb lint fuzz mutants,$(MAKECMDGOALS))
+SETUP_GOALS := $(filter run test stress bench hosted debug gdb lint fuzz mutants model,$(MAKECMDGOALS))
 ifneq ($(SETUP_GOALS),)
 ifeq ($(findstring n,$(firstword -$(MAKEFLAGS))),)
 $(shell SAN=$(SAN) HOSTED=$(HOSTED) tests/setup.sh $(SETUP_GOALS))
@@ -76,6 +76,7 @@ KERNEL_SOURCES := $(sort $(BOOT_KERNEL_SRCS) $(TEST_SOURCES) \
 define kernel_image
 $(1)/kernel.elf: $(KERNEL_SOURCES:%=$(1)/%.o) $(1)/symbols.o linker.ld
 	$$(call say,LD)
+	@mm/gc/types.sh $$(filter %.o,$$^)
 	@$$(LD) $$(KERNEL_LDFLAGS) -o $$@ $$(filter %.o,$$^)
 	@arch/x86_64/symbols.sh $$@ | cmp - $(1)/symbols.S
 
@@ -157,6 +158,10 @@ fuzz: $(FUZZERS)
 mutants: build/hosted/tests build/hosted-address/tests build/hosted-thread/tests $(DEBUG)
 	@tests/mutants/run.sh
 
+.PHONY: model
+model:
+	@CC=$(CC) tests/model/run.sh
+
 # ---- The rest ----
 
 .PHONY: compile_commands.json
@@ -186,6 +191,7 @@ make debug    boot the debug image, waiting for gdb; CPUS= MEM= CMDLINE=
 make gdb      attach to it; `help spandrel` lists the project's commands
 make lint     layers, format, warnings under gcc and clang
 make fuzz     every fuzz target for a minute
+make model    check the collector's protocol with spin, and that each part of it is needed
 make mutants  break one check after another and see that the tests notice
 make clean    remove build/
 make compile_commands.json    for editors

@@ -36,6 +36,7 @@
 
 #include "arch/arch.h"
 #include "kernel/base/config.h"
+#include "kernel/base/seq_log.h"
 #include "kernel/base/seq_magazine.h"
 #include "kernel/base/seq_window.h"
 
@@ -104,6 +105,23 @@ static ALWAYS_INLINE bool arch_magazine_pop(uintptr_t *tops, uintptr_t index, vo
 static ALWAYS_INLINE bool arch_magazine_push(uintptr_t *tops, uintptr_t index, void *slot,
                                              uint64_t token);
 
+/*
+ * arch_store_unless -- *slot = value if *flag is false, as one step: whoever sets the flag, and then has
+ * this CPU take an interrupt, has all of its flows, those that it has put aside too, see the flag.
+ *   returns  false: it is true; nothing has been stored
+ *   context  irq; 3 instructions; only in functions that are RESTARTABLE
+ */
+static ALWAYS_INLINE bool arch_store_unless(const _Atomic bool *flag, void *slot, void *value);
+
+/*
+ * arch_store_logged -- seq_log_store on this CPU's log (kernel/base/seq_log.h), as one step likewise.
+ *   log      a percpu variable or a member of one: the address of CPU 0's copy
+ *   returns  false: the flag is not set, or the log is full; nothing has been stored
+ *   context  irq; 10 instructions; only in functions that are RESTARTABLE
+ */
+static ALWAYS_INLINE bool arch_store_logged(const _Atomic bool *flag, struct seq_log *log,
+                                            void *_Atomic *slot, void *value);
+
 #if CONFIG_SEQUENCES && defined(ARCH_SEQUENCES)
 
 #include ARCH_SEQUENCES
@@ -156,6 +174,28 @@ static ALWAYS_INLINE bool arch_magazine_pop(uintptr_t *tops, uintptr_t index, vo
     *slot = seq_magazine_pop((uintptr_t *)((uintptr_t)&tops[index] + arch_percpu_offset()));
     arch_irq_restore(irq_state);
     return *slot != NULL;
+}
+
+static ALWAYS_INLINE bool arch_store_logged(const _Atomic bool *flag, struct seq_log *log,
+                                            void *_Atomic *slot, void *value)
+{
+    unsigned long irq_state = arch_irq_save();
+    struct seq_log *here = (struct seq_log *)((uintptr_t)log + arch_percpu_offset());
+    bool is_done = seq_log_store(here, flag, slot, value);
+
+    arch_irq_restore(irq_state);
+    return is_done;
+}
+
+static ALWAYS_INLINE bool arch_store_unless(const _Atomic bool *flag, void *slot, void *value)
+{
+    unsigned long irq_state = arch_irq_save();
+    bool is_set = atomic_load_explicit(flag, memory_order_relaxed);
+
+    if (!is_set)
+        __atomic_store_n((void **)slot, value, __ATOMIC_RELEASE);
+    arch_irq_restore(irq_state);
+    return !is_set;
 }
 
 static ALWAYS_INLINE bool arch_magazine_push(uintptr_t *tops, uintptr_t index, void *slot,

@@ -21,12 +21,14 @@
 #pragma once
 
 #include "kernel/base/base.h"
+#include "kernel/base/seq_log.h"
 #include "kernel/base/seq_magazine.h"
 #include "kernel/base/seq_window.h"
 
 /* A sequence: how it finds its data, what it does, the one store that makes it done. */
-#define SEQUENCE(body, commit)                         \
-    "771:\n\t" SEQUENCE_HERE body commit "\n772:\n\t"  \
+#define SEQUENCE(body, commit) SEQUENCE_PLAIN(SEQUENCE_HERE body, commit)
+#define SEQUENCE_PLAIN(body, commit)                   \
+    "771:\n\t" body commit "\n772:\n\t"                \
     ".pushsection restart_table, \"a\", @progbits\n\t" \
     ".long 771b - ., 772b - .\n\t"                     \
     ".popsection"
@@ -230,9 +232,55 @@ miss:
     return false;
 }
 
+/* 3 instructions, with no data of this CPU. */
+static ALWAYS_INLINE bool arch_store_unless(const _Atomic bool *flag, void *slot, void *value)
+{
+    __asm__ volatile goto(SEQUENCE_PLAIN("cmpb $0, %[flag]\n\t"
+                                         "jne %l[miss]\n\t",
+                                         "movq %[value], (%[slot])")
+                          :
+                          : [flag] "m"(*flag), [slot] "r"(slot), [value] "r"(value)
+                          : "cc", "memory"
+                          : miss);
+    return true;
+miss:
+    return false;
+}
+
 #undef FREE_
 #undef SINGLE_
 #undef HEAD_
 #undef BASE_
 #undef GIVE_BASE_
 #undef SHIFT_
+
+#define LOG_NEXT_  SEQUENCE_AT(SEQUENCE_STRING(SEQ_LOG_NEXT))
+#define LOG_LIMIT_ SEQUENCE_AT(SEQUENCE_STRING(SEQ_LOG_LIMIT))
+
+static ALWAYS_INLINE bool arch_store_logged(const _Atomic bool *flag, struct seq_log *log,
+                                            void *_Atomic *slot, void *value)
+{
+    uintptr_t here, next, old;
+
+    __asm__ volatile goto(SEQUENCE("cmpb $0, %[flag]\n\t"
+                                   "je %l[miss]\n\t"
+                                   "movq " LOG_NEXT_ ", %[next]\n\t"
+                                   "cmpq " LOG_LIMIT_ ", %[next]\n\t"
+                                   "jae %l[miss]\n\t"
+                                   "movq (%[slot]), %[old]\n\t"
+                                   "movq %[old], (%[next])\n\t"
+                                   "movq %[value], 8(%[next])\n\t"
+                                   "addq $16, " LOG_NEXT_ "\n\t",
+                                   "movq %[value], (%[slot])")
+                          : [here] "=&r"(here), [next] "=&r"(next), [old] "=&r"(old)
+                          : [flag] "m"(*flag), [slot] "r"(slot), [value] "r"(value),
+                            SEQUENCE_INPUT(log)
+                          : "cc", "memory"
+                          : miss);
+    return true;
+miss:
+    return false;
+}
+
+#undef LOG_NEXT_
+#undef LOG_LIMIT_

@@ -29,14 +29,16 @@ struct settings {
     uint64_t dmareserve_bytes; /* dmareserve= below 16 MiB for devices; SETTING_AUTO: by memory */
     uint64_t reserve_bytes;    /* reserve=    for the collector and stacks; likewise */
     uint64_t zeroahead_bytes;  /* zeroahead=  idle CPUs zero so much ahead; likewise */
-    unsigned watchdog;   /* watchdog= seconds with interrupts off that are reported; 0: none */
-    unsigned guard_rate; /* guard_rate= one allocation in so many is guarded; 0: none */
-    uint64_t guard_seed; /* guard_seed= of which ones; 0: differs from boot to boot */
-    bool page_poison;    /* page_poison=1 free pages hold a pattern */
-    bool page_owner;     /* page_owner=1 who allocated a page */
-    bool slab_random;    /* slab_random=0 slots go out in order, not shuffled by the seed */
-    bool paranoia;       /* paranoia=1 full _check walks */
-    unsigned gogc;       /* gogc=100|off; 0: off */
+    unsigned watchdog;        /* watchdog= seconds with interrupts off that are reported; 0: none */
+    unsigned guard_rate;      /* guard_rate= one allocation in so many is guarded; 0: none */
+    uint64_t guard_seed;      /* guard_seed= of which ones; 0: differs from boot to boot */
+    bool page_poison;         /* page_poison=1 free pages hold a pattern */
+    bool page_owner;          /* page_owner=1 who allocated a page */
+    bool slab_random;         /* slab_random=0 slots go out in order, not shuffled by the seed */
+    bool paranoia;            /* paranoia=1 full _check walks */
+    unsigned gogc;            /* gogc=100|off; 0: off */
+    uint64_t gcminheap_bytes; /* gcminheap= lowest goal of the collected heap, at gogc=100 */
+    unsigned gcassist_us;     /* gcassist= that an allocation marks at once, at most */
     uint64_t memlimit_bytes;
     unsigned gctrace, schedtrace_ms, scavtrace, gcstoptheworld, gccheckmark, clobberfree;
     char slab_debug[SLAB_SETTING_BYTES]; /* slab_debug= kernel/slab_setting.h; "": none */

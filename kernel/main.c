@@ -1,8 +1,8 @@
 /*
  * The boot order, and what comes after it.
  *
- * The top of kernel/: main.c, boot_memory.c and commands_mm.c, commands_page.c, commands_leaks.c are
- * the files that may include mm/; everything else in kernel/ lies below it.
+ * The top of kernel/: main.c, boot_memory.c, name_*.c and the commands on memory, objects and threads
+ * are the files that may include mm/; everything else in kernel/ lies below it.
  */
 #include "arch/arch.h"
 #include "kernel/balloon.h"
@@ -17,6 +17,7 @@
 #include "kernel/nodes.h"
 #include "kernel/panic.h"
 #include "kernel/print.h"
+#include "kernel/thread/gc_threads.h"
 #include "kernel/thread/sched.h"
 #include "kernel/time.h"
 #include "kernel/verdict.h"
@@ -119,6 +120,7 @@ void kernel_init(const struct boot_info *info)
     boot_memory_fill();            /* page_alloc finds all of memory */
     boot_memory_give();            /* the way in's memory is gone: info too */
     main_start_scavenger();        /* idle CPUs give free memory back to the host */
+    gc_threads_start();            /* what gc_new gives is collected */
     sched_trace_start();           /* schedtrace= */
     time_boot_done();              /* kernel_boot_ticks */
     main_report();

@@ -87,10 +87,9 @@ void stop_others(cpu_fn *fn, void *arg)
     atomic_store_explicit(&stop.is_asked, false, memory_order_release);
 }
 
-void stop_each_root(arch_range_fn *fn, void *arg)
+void stop_each_stack(arch_range_fn *fn, void *arg)
 {
     CHECK(atomic_load_explicit(&stop.is_asked, memory_order_relaxed));
-    arch_data_ranges(fn, arg);
     for (unsigned cpu = 0; cpu < cpus_online(); cpu++) {
         const struct stop_stacks *stacks = cpu_var(stop_stacks, cpu);
 
@@ -99,6 +98,12 @@ void stop_each_root(arch_range_fn *fn, void *arg)
     }
     if (stop_threads != NULL)
         stop_threads->roots(fn, arg);
+}
+
+void stop_each_root(arch_range_fn *fn, void *arg)
+{
+    arch_data_ranges(fn, arg);
+    stop_each_stack(fn, arg);
 }
 
 void stop_threads_by(const struct stop_threads *threads)

@@ -21,6 +21,9 @@ void stop_others(cpu_fn *fn, void *arg);
  */
 void stop_each_root(arch_range_fn *fn, void *arg);
 
+/* The last two of these only. */
+void stop_each_stack(arch_range_fn *fn, void *arg);
+
 /* Where threads' stacks are, once there are threads: of those that do not run, and the pages of all. */
 struct stop_threads {
     void (*roots)(arch_range_fn *fn, void *arg);

@@ -8,6 +8,7 @@
  */
 #include "mm/mm.h"
 
+#include "mm/gc/gc.h"
 #include "mm/page/early.h"
 #include "mm/page/page.h"
 #include "mm/page/page_heap.h"
@@ -35,6 +36,7 @@ void mm_init(void)
     slab_init();       /* kmalloc, kmem_cache */
     guard_init();      /* guard_alloc, guard_sample */
     stack_init();      /* stack_create */
+    gc_init();         /* gc_new; no cycles before gc_start */
 }
 
 void mm_open(void)
@@ -50,6 +52,7 @@ size_t mm_give(uint64_t base, uint64_t bytes)
 
 void mm_drain(void)
 {
+    gc_drain();
     slab_drain_all();
     stack_drain();
     span_drain();
@@ -63,6 +66,7 @@ void mm_check(void)
     stack_check();
     span_check_all();
     page_check();
+    gc_check(); /* last: no CPU but this one answers in a forked child of a hosted process */
 }
 
 struct mm_stats mm_stats(void)

@@ -14,6 +14,8 @@
  *     kmalloc, kmem_cache_alloc                                                  mm/slab/slab.h
  *
  *     stacks        addresses of their own, backed page by page                  mm/stack/stack.h
+ *     collected     typed objects in spans of their own; marked and swept        mm/gc/gc.h
+ *       heap        while the kernel runs
  *
  * Glossary: the words of the whole folder, one per thing.
  *   page      4 KiB of physical memory; the unit of the page heap
@@ -27,6 +29,9 @@
  *   central   the spans of one span class, and its depots, in shards
  *   depot     full magazines of one span class, for any CPU
  *   token     what a free slot holds in its first word, and no object does
+ *   kind      the spans of one size class whose slots have pointers at the same places (mm/gc)
+ *   cycle     one collection: mark what can be reached, sweep what is not marked
+ *   handshake each CPU in turn answers the collector, in an interrupt of its own
  *   drain     give back what caches hold: magazines to spans, empty spans and windows to the heap
  */
 #pragma once

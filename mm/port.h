@@ -1,7 +1,7 @@
 /*
  * All that mm/ needs from the kernel around it.  mm/ includes only mm/, kernel/base and this file:
- * to lift mm/ into another kernel, take mm/ and kernel/base and write this one file anew (about a
- * hundred lines; tests/lift/port.h is one for a POSIX process).
+ * to lift mm/ into another kernel, take mm/ and kernel/base and write this file and mm/port_setting.h anew (a
+ * few hundred lines; tests/lift/port.h is one for a POSIX process).
  *
  * Here every name is bound to Spandrel's own arch/ and kernel/.
  *
@@ -25,11 +25,13 @@
 #include "kernel/page_fault.h"
 #include "kernel/panic.h"
 #include "kernel/percpu.h"
+#include "kernel/preempt.h"
 #include "kernel/print.h"
 #include "kernel/slab_setting.h"
 #include "kernel/stat.h"
 #include "kernel/stop.h"
 #include "kernel/symbol.h"
+#include "mm/port_setting.h"
 
 #define PORT_CPU_MAX  ARCH_CPU_MAX /* CPUs at most */
 #define PORT_NODE_MAX NODE_MAX     /* nodes at most */
@@ -82,6 +84,23 @@ static inline void port_call_all(void (*fn)(void *arg), void *arg)
     cpu_call_all(fn, arg);
 }
 
+/* From here on this flow stays on its CPU, and no other runs there but interrupts.  Nests; irq. */
+static inline void port_preempt_disable(void)
+{
+    preempt_disable();
+}
+
+static inline void port_preempt_enable(void)
+{
+    preempt_enable();
+}
+
+/* Run fn(arg) on one CPU, interrupts off, and wait until it is done.  Ordinary context. */
+static inline void port_call(unsigned cpu, void (*fn)(void *arg), void *arg)
+{
+    cpu_call(cpu, fn, arg);
+}
+
 /* ---- Nodes: memory and CPUs that are near each other; any context ---- */
 
 /* Nodes are 0 .. port_node_count() - 1; constant from mm_init on. */
@@ -126,6 +145,15 @@ static inline unsigned port_node_of(uint64_t address, uint64_t *end)
 #define port_magazine_pop(name, index, out) arch_magazine_pop((name).tops, index, out)
 #define port_magazine_push(name, index, slot, token) \
     arch_magazine_push((name).tops, index, slot, token)
+
+/*
+ * *slot = value if *flag is false, which nothing on this CPU comes between, a thread's being put aside
+ * included.  false: it is true, nothing has been stored.  Only in functions that are PORT_RESTARTABLE.
+ */
+#define port_store_unless(flag, slot, value) arch_store_unless(flag, slot, value)
+
+/* kernel/base/seq_log.h's seq_log_store on the member `log` of a PORT_PERCPU variable; likewise. */
+#define port_store_logged(flag, name, slot, value) arch_store_logged(flag, &(name).log, slot, value)
 
 /* ---- Locks: interrupts off while held, ranked by kernel/lock_order.h; irq ---- */
 
@@ -241,69 +269,6 @@ static ALWAYS_INLINE bool port_probe(const uint64_t *word, uint64_t *out)
     return arch_probe(word, out);
 }
 
-/* ---- Settings; constant from mm_init on ---- */
-
-#define PORT_SETTING_AUTO SETTING_AUTO /* of those in bytes: as mm/ sees fit */
-
-static inline uint64_t port_setting_dmareserve(void) /* bytes kept for devices below 16 MiB */
-{
-    return settings.dmareserve_bytes;
-}
-
-static inline uint64_t port_setting_reserve(void) /* bytes kept for PAGE_RESERVE */
-{
-    return settings.reserve_bytes;
-}
-
-static inline uint64_t port_setting_zeroahead(void) /* bytes that idle CPUs zero ahead */
-{
-    return settings.zeroahead_bytes;
-}
-
-static inline bool port_setting_page_poison(void)
-{
-    return settings.page_poison;
-}
-
-static inline bool port_setting_slab_random(void)
-{
-    return settings.slab_random;
-}
-
-static inline uint64_t port_setting_seed(void)
-{
-    return settings.seed;
-}
-
-static inline bool port_setting_page_owner(void)
-{
-    return settings.page_owner;
-}
-
-static inline uint64_t port_setting_quarantine(void) /* bytes of freed objects that wait */
-{
-    return settings.quarantine_bytes;
-}
-
-/*
- * Is the check `letter` (mm/slab/debug.h) on for the kmem_cache or size class of that name?  NULL:
- * for any.
- */
-static inline bool port_setting_slab_debug(char letter, const char *name)
-{
-    return slab_setting_has(settings.slab_debug, letter, name);
-}
-
-static inline uint64_t port_setting_guard_rate(void) /* one allocation in so many; 0: off */
-{
-    return settings.guard_rate;
-}
-
-static inline uint64_t port_setting_guard_seed(void) /* 0: as the machine's clock has it */
-{
-    return settings.guard_seed;
-}
-
 /* ---- Idle CPUs, time ---- */
 
 /*
@@ -408,6 +373,7 @@ static inline uint64_t port_seed(void)
  * port_each_root -- only inside it: call fn for each range that may hold pointers besides what
  * page_alloc has handed out: static variables, live parts of stacks (threads' too, where there are
  * any), registers of all CPUs, saved.
+ * port_each_stack -- likewise, for the last two of these only.
  * port_each_nonroot -- call fn for each range of what page_alloc has handed out that is not to be
  * looked at: it holds stacks.
  */
@@ -419,6 +385,11 @@ static inline void port_stop_others(void (*fn)(void *arg), void *arg)
 static inline void port_each_root(void (*fn)(uintptr_t start, uintptr_t end, void *arg), void *arg)
 {
     stop_each_root(fn, arg);
+}
+
+static inline void port_each_stack(void (*fn)(uintptr_t start, uintptr_t end, void *arg), void *arg)
+{
+    stop_each_stack(fn, arg);
 }
 
 static inline void port_each_nonroot(void (*fn)(uintptr_t start, uintptr_t end, void *arg),

@@ -70,13 +70,14 @@ need_compiler
 for goal; do
     case $goal in
     run) need_qemu; need_uefi ;;
-    test) need_qemu; need_uefi; need_clang; need_format; need gdb gdb ;;
+    test) need_qemu; need_uefi; need_clang; need_format; need gdb gdb; need spin spin ;;
     stress) need_qemu; need_clang ;;
     bench) if [ -n "${HOSTED:-}" ]; then need xz-utils xz; want_allocators; else need_qemu; fi ;;
     debug) need_qemu ;;
     gdb) need gdb gdb ;;
     lint) need_uefi; need_clang; need_format ;;
     fuzz) need_clang ;;
+    model) need spin spin ;;
     mutants) need_qemu; need_clang ;;
     hosted) [ -z "${SAN:-}" ] || need_clang ;;
     esac

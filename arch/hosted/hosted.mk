@@ -26,12 +26,14 @@ HOSTED_RENAME := .data=spandrel_data .data.rel=spandrel_data .data.rel.local=spa
 define hosted_variant
 $(1)/libspandrel.a: $(HOSTED_SOURCES:%=$(1)/obj/%.o)
 	$$(call say,AR)
+	@mm/gc/types.sh $$^
 	@ld -r -o $(1)/obj/spandrel.o $$^
 	@objcopy $$(HOSTED_RENAME:%=--rename-section %) $(1)/obj/spandrel.o
 	@rm -f $$@ && ar rcs $$@ $(1)/obj/spandrel.o
 
 $(1)/tests: $(HOSTED_TEST_SOURCES:%=$(1)/obj/%.o) $(1)/libspandrel.a
 	$$(call say,LD)
+	@mm/gc/types.sh $$(filter %.o,$$^)
 	@$(2) $(3) -pthread -pie -o $$@ $$^
 
 $(1)/lifecycle: $(1)/obj/tests/hosted/outside/lifecycle.c.o $(1)/libspandrel.a

@@ -4,7 +4,8 @@
  * kernel/, mm/ and this port keep their state in static variables.  The build renames the sections
  * .data and .bss of the library's objects (arch/hosted/hosted.mk), so that the linker says where
  * all of them lie: the first hosted_start copies the data, hosted_stop puts it back, and clears
- * the rest and CPU 0's per-CPU variables.  What must outlive that is in "hosted_keep".
+ * the rest, CPU 0's per-CPU variables and, whoever's they are, the roots of collected objects
+ * (mm/gc/gc_types.h).  What must outlive that is in "hosted_keep".
  *
  * Only static variables of programs and tests themselves are left alone.
  */
@@ -15,6 +16,8 @@ extern uint64_t __start_spandrel_data[] __attribute__((weak));
 extern uint64_t __stop_spandrel_data[] __attribute__((weak));
 extern uint64_t __start_spandrel_bss[] __attribute__((weak));
 extern uint64_t __stop_spandrel_bss[] __attribute__((weak));
+extern uint64_t __start_gc_roots[] __attribute__((weak));
+extern uint64_t __stop_gc_roots[] __attribute__((weak));
 
 static char *first_data SECTION("hosted_keep") = NULL;
 
@@ -55,5 +58,6 @@ void hosted_reset(void)
 {
     reset_copy((char *)__start_spandrel_data, first_data, reset_data_bytes());
     reset_clear((char *)__start_spandrel_bss, (char *)__stop_spandrel_bss);
+    reset_clear((char *)__start_gc_roots, (char *)__stop_gc_roots);
     reset_clear(__start_percpu, __stop_percpu);
 }

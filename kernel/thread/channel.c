@@ -19,6 +19,10 @@
  * Locks: SYNC, the channel's; RUN_QUEUE inside, for thread_wake.
  *
  * Source: Go, runtime/chan.go.
+ *
+ * Words may be pointers into the collected heap: those in a ring are roots, and one that moves from a stack
+ * or a ring to another is noted, as the collector may have looked at where it goes, and not yet at where it
+ * was (mm/gc/barrier.h).
  */
 #include "kernel/panic.h"
 #include "kernel/thread/channel_impl.h"
@@ -39,6 +43,7 @@ struct channel *channel_create(size_t capacity)
         return NULL;
     channel->lock = (struct spinlock)SPINLOCK_INIT(SYNC);
     channel->capacity = capacity;
+    gc_range_add(&channel->range, channel->words, capacity * sizeof(channel->words[0]));
     return channel;
 }
 
@@ -48,6 +53,7 @@ void channel_destroy(struct channel *channel)
         return;
     if (channel->senders.first != NULL || channel->receivers.first != NULL)
         panic("channel_destroy: a thread waits for channel %p", (void *)channel);
+    gc_range_remove(&channel->range);
     kfree(channel);
 }
 
@@ -98,6 +104,7 @@ static ALWAYS_INLINE uintptr_t channel_get_locked(struct channel *channel)
     return word;
 }
 
+/* Who calls this or receives notes the word's move, before interrupts come on. */
 static ALWAYS_INLINE enum channel_result channel_send_locked(struct channel *channel,
                                                              uintptr_t word)
 {
@@ -127,10 +134,12 @@ static ALWAYS_INLINE enum channel_result channel_receive_locked(struct channel *
         *word = channel_get_locked(channel);
     sender = channel_claim_locked(&channel->senders);
     if (sender != NULL) {
-        if (has_word)
+        if (has_word) {
+            gc_note_move(sender->word);
             channel_put_locked(channel, sender->word);
-        else
+        } else {
             *word = sender->word;
+        }
         channel_finish_locked(sender, true);
         return CHANNEL_DONE;
     }
@@ -144,10 +153,16 @@ static ALWAYS_INLINE enum channel_result channel_receive_locked(struct channel *
 
 bool channel_do_locked(struct channel_case *wanted)
 {
-    enum channel_result result = wanted->operation == CHANNEL_SEND
-                                     ? channel_send_locked(wanted->channel, wanted->word)
-                                     : channel_receive_locked(wanted->channel, &wanted->word);
+    enum channel_result result;
 
+    if (wanted->operation == CHANNEL_SEND) {
+        gc_note_move(wanted->word);
+        result = channel_send_locked(wanted->channel, wanted->word);
+    } else {
+        result = channel_receive_locked(wanted->channel, &wanted->word);
+        if (result == CHANNEL_DONE)
+            gc_note_move(wanted->word);
+    }
     wanted->is_open = result == CHANNEL_DONE;
     return result != CHANNEL_NOT_READY;
 }
@@ -203,6 +218,7 @@ bool channel_send(struct channel *channel, uintptr_t word)
 
     sched_check_may_wait("channel_send");
     arch_irq_disable();
+    gc_note_move(word);
     spin_lock_off(&channel->lock);
     result = channel_send_locked(channel, word);
     if (result == CHANNEL_NOT_READY)
@@ -225,6 +241,7 @@ bool channel_receive(struct channel *channel, uintptr_t *word)
     result = channel_receive_locked(channel, word);
     if (result == CHANNEL_NOT_READY)
         return channel_receive_slow(channel, word);
+    gc_note_move(*word);
     spin_unlock_off(&channel->lock);
     arch_irq_enable();
     if (result == CHANNEL_CLOSED)
@@ -236,6 +253,9 @@ bool channel_receive(struct channel *channel, uintptr_t *word)
 enum channel_result channel_try_send(struct channel *channel, uintptr_t word)
 {
     unsigned long irq = spin_lock(&channel->lock);
+
+    gc_note_move(word);
+
     enum channel_result result = channel_send_locked(channel, word);
 
     spin_unlock(&channel->lock, irq);
@@ -248,6 +268,8 @@ enum channel_result channel_try_receive(struct channel *channel, uintptr_t *word
     unsigned long irq = spin_lock(&channel->lock);
     enum channel_result result = channel_receive_locked(channel, word);
 
+    if (result == CHANNEL_DONE)
+        gc_note_move(*word);
     spin_unlock(&channel->lock, irq);
     sched_leave_if_due();
     return result;

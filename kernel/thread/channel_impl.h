@@ -3,6 +3,7 @@
 
 #include "kernel/thread/channel.h"
 #include "kernel/thread/sched_impl.h"
+#include "mm/gc/gc.h"
 
 /*
  * Invariants, while the lock is not held
@@ -19,6 +20,7 @@ struct channel {
     size_t count;                        /* [L] words in it; racy readers */
     size_t first;                        /* [L] index of the oldest */
     bool is_closed;                      /* [L] */
+    struct gc_range range;               /* the words are roots */
     uintptr_t words[];                   /* [L] a ring */
 };
 

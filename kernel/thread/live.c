@@ -144,6 +144,7 @@ static void live_still_one(struct thread *thread, void *arg)
 {
     const struct live_still *still = arg;
 
+    still->fn((uintptr_t)&thread->arg, (uintptr_t)(&thread->arg + 1), still->arg);
     if (!atomic_load_explicit(&thread->is_on_cpu, memory_order_relaxed))
         (void)live_of_left(thread, still->fn, still->arg);
 }

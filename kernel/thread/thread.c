@@ -17,6 +17,7 @@
 #include "kernel/base/string.h"
 #include "kernel/thread/sched_impl.h"
 #include "mm/slab/slab.h"
+#include "mm/gc/barrier.h"
 
 static struct {
     struct spinlock lock;
@@ -110,6 +111,7 @@ struct thread *thread_create(const char *name, void (*entry)(void *arg), void *a
 
     unsigned long irq = arch_irq_save();
 
+    gc_note_move((uintptr_t)arg);
     thread_table_add(thread);
     atomic_store_explicit(&thread->cpu, (uint16_t)arch_cpu_id(), memory_order_relaxed);
     sched_ready(thread);

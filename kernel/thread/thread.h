@@ -24,6 +24,7 @@ struct thread_options {
 /*
  * thread_create -- a thread that runs entry(arg), from now on.
  *   name     kept in part: THREAD_NAME_BYTES - 1 bytes
+ *   arg      may be a collected object: it stays while the thread does
  *   options  NULL: default stack, THREAD_NORMAL, all CPUs
  *   returns  NULL when memory is exhausted
  *   pairs    thread_join or thread_detach, once

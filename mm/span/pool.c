@@ -145,9 +145,10 @@ void pool_each_page(struct pool *pool, void (*fn)(uintptr_t start, uintptr_t end
 void pool_drain(struct pool *pool)
 {
     unsigned long irq = port_lock(&pool->lock);
-    struct pool_page *page = pool->empty;
+    struct pool_page *page = pool->is_held ? NULL : pool->empty;
 
-    pool->empty = NULL;
+    if (page != NULL)
+        pool->empty = NULL;
     for (struct pool_page *each = page; each != NULL; each = each->next)
         pool->pages--;
     port_unlock(&pool->lock, irq);
@@ -158,6 +159,14 @@ void pool_drain(struct pool *pool)
         page_free(page, 1);
         page = next;
     }
+}
+
+void pool_hold(struct pool *pool, bool is_held)
+{
+    unsigned long irq = port_lock(&pool->lock);
+
+    pool->is_held = is_held;
+    port_unlock(&pool->lock, irq);
 }
 
 size_t pool_live(struct pool *pool)

@@ -16,6 +16,7 @@ struct pool {
     struct pool_page *empty;  /* [L] pages with free pieces only */
     size_t pages;             /* [L] pages in the pool */
     size_t live;              /* [L] pieces taken */
+    bool is_held;             /* [L] its pages stay its pages */
 };
 
 #define POOL_INIT(rank, bytes)                               \
@@ -34,6 +35,8 @@ void pool_give_many(struct pool *pool, unsigned n, void *const *pieces);
 /* Call fn for each page that has free pieces, [start, end); irq, nobody else in the pool meanwhile. */
 void pool_each_page(struct pool *pool, void (*fn)(uintptr_t start, uintptr_t end, void *arg),
                     void *arg);
+/* From here on pool_drain does nothing, until it is told otherwise.  irq */
+void pool_hold(struct pool *pool, bool is_held);
 void pool_drain(struct pool *pool);   /* empty pages back to the page heap; irq */
 size_t pool_live(struct pool *pool);  /* pieces taken; irq */
 size_t pool_bytes(struct pool *pool); /* bytes of the pool's pages; irq */

@@ -34,7 +34,14 @@ const struct span span_none = SPAN_WITHOUT_SLOTS(SPAN_CLASS_NONE);
 /* What the table leads to where a span was, by its class; filled by span_init. */
 static struct span span_freed[SPAN_CLASS_CACHE + 1];
 
+/* Descriptors of the collected heap are longer, so they are never taken for others, or others for them. */
 static struct pool span_pool = POOL_INIT(SPAN_DESC, sizeof(struct span));
+static struct pool span_collected_pool = POOL_INIT(SPAN_DESC, SPAN_COLLECTED_BYTES);
+
+static struct pool *span_pool_for(unsigned span_class)
+{
+    return span_class_is_collected(span_class) ? &span_collected_pool : &span_pool;
+}
 
 static _Atomic size_t span_live_bytes; /* [A] relaxed: bytes of all spans */
 
@@ -65,10 +72,10 @@ void span_init(void)
 }
 
 /* A span whose pages and descriptor are there and that nobody can find yet. */
-static struct span *span_acquire(size_t granules, size_t align_pages, uintptr_t limit,
-                                 unsigned page_flags)
+static struct span *span_acquire(unsigned span_class, size_t granules, size_t align_pages,
+                                 uintptr_t limit, unsigned page_flags)
 {
-    struct span *span = pool_take(&span_pool);
+    struct span *span = pool_take(span_pool_for(span_class));
     if (span == NULL)
         goto fail;
 
@@ -76,17 +83,17 @@ static struct span *span_acquire(size_t granules, size_t align_pages, uintptr_t 
     if (run == NULL)
         goto give_desc;
 
-    *span = (struct span){.base = (uintptr_t)run, .bias = 1};
+    *span = (struct span){.base = (uintptr_t)run, .bias = 1, .span_class = (uint8_t)span_class};
     return span;
 
 give_desc:
-    pool_give(&span_pool, span);
+    pool_give(span_pool_for(span_class), span);
 fail:
     port_stat_inc(span, create_failed);
     return NULL;
 }
 
-static void span_publish(struct span *span)
+void span_publish(struct span *span)
 {
     _Atomic uint64_t *entries = span_entries(span->base);
     uint64_t entry = span_entry(span);
@@ -97,36 +104,53 @@ static void span_publish(struct span *span)
     atomic_fetch_add_explicit(&span_live_bytes, granules * GRANULE_BYTES, memory_order_relaxed);
 }
 
-struct span *span_create_slots(const struct span_owner *owner, unsigned page_flags, uintptr_t limit)
+struct span *span_new_slots(const struct span_owner *owner, unsigned page_flags, uintptr_t limit)
 {
     const struct slot_layout *layout = &owner->layout;
-    struct span *span = span_acquire(layout->granules, GRANULE_PAGES, limit, page_flags);
+    struct span *span =
+        span_acquire(owner->span_class, layout->granules, GRANULE_PAGES, limit, page_flags);
 
     if (span == NULL)
         return NULL;
     span->magic = layout->slot_magic;
     span->bias = span->base * layout->slot_magic + owner->key;
     span->index = owner->index;
-    span->span_class = owner->span_class;
     span->owner = owner;
     span_free_all_slots(span);
-    span_publish(span);
     return span;
 }
 
-struct span *span_create_large(size_t bytes, size_t align_pages, unsigned page_flags)
+struct span *span_new_large(unsigned span_class, size_t bytes, size_t align_pages,
+                            unsigned page_flags)
 {
     size_t granules = bytes / GRANULE_BYTES + (bytes % GRANULE_BYTES != 0);
 
     if (granules > PAGE_RUN_MAX / GRANULE_PAGES)
         return NULL;
 
-    struct span *span = span_acquire(granules, MAX(align_pages, GRANULE_PAGES), 0, page_flags);
+    struct span *span =
+        span_acquire(span_class, granules, MAX(align_pages, GRANULE_PAGES), 0, page_flags);
 
-    if (span != NULL) {
+    if (span != NULL)
         span->free_word = granules;
+    return span;
+}
+
+struct span *span_create_slots(const struct span_owner *owner, unsigned page_flags, uintptr_t limit)
+{
+    struct span *span = span_new_slots(owner, page_flags, limit);
+
+    if (span != NULL)
         span_publish(span);
-    }
+    return span;
+}
+
+struct span *span_create_large(size_t bytes, size_t align_pages, unsigned page_flags)
+{
+    struct span *span = span_new_large(SPAN_CLASS_LARGE, bytes, align_pages, page_flags);
+
+    if (span != NULL)
+        span_publish(span);
     return span;
 }
 
@@ -166,7 +190,7 @@ void span_release(struct span *span)
     size_t granules = span_granules(span);
 
     atomic_fetch_sub_explicit(&span_live_bytes, granules * GRANULE_BYTES, memory_order_relaxed);
-    pool_give(&span_pool, span);
+    pool_give(span_pool_for(span->span_class), span);
     page_free((void *)start, granules * GRANULE_PAGES);
 }
 
@@ -188,17 +212,24 @@ bool span_last_slot(const void *addr, unsigned *span_class)
     return span->span_class == SPAN_CLASS_FREED;
 }
 
+void span_hold_descriptors(bool are_held)
+{
+    pool_hold(&span_pool, are_held);
+    pool_hold(&span_collected_pool, are_held);
+}
+
 void span_drain(void)
 {
     pool_drain(&span_pool);
+    pool_drain(&span_collected_pool);
 }
 
 struct span_stats span_stats(void)
 {
     return (struct span_stats){
-        .spans = pool_live(&span_pool),
+        .spans = pool_live(&span_pool) + pool_live(&span_collected_pool),
         .span_bytes = span_bytes_now(),
-        .desc_bytes = pool_bytes(&span_pool),
+        .desc_bytes = pool_bytes(&span_pool) + pool_bytes(&span_collected_pool),
         .table_bytes = page_arena_table_bytes((const void *)span_entries(port_direct_base())),
     };
 }
@@ -266,6 +297,6 @@ void span_check_all(void)
         bytes += span_bytes(span);
         offset += span_bytes(span);
     }
-    CHECK(spans == pool_live(&span_pool));
+    CHECK(spans == pool_live(&span_pool) + pool_live(&span_collected_pool));
     CHECK(bytes == atomic_load(&span_live_bytes));
 }

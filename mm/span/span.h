@@ -65,6 +65,14 @@ enum span_class {
     SPAN_CLASS_FREED = 255,                  /* no span any more */
 };
 
+/* Of the collected heap: descriptors of these are SPAN_COLLECTED_BYTES, of which the rest is mm/gc's. */
+#define SPAN_COLLECTED_BYTES 128u
+
+static inline bool span_class_is_collected(unsigned span_class)
+{
+    return span_class - SIZE_CLASS_COUNT < 2 * SIZE_CLASS_COUNT;
+}
+
 #define SPAN_GRANULE_SHIFT 13
 #define SPAN_ADDRESS_BITS  48 /* of an address that is canonical, its sign included */
 
@@ -244,6 +252,15 @@ struct span *span_create_slots(const struct span_owner *owner, unsigned page_fla
 struct span *span_create_large(size_t bytes, size_t align_pages, unsigned page_flags);
 
 /*
+ * span_new_slots, span_new_large, span_publish -- the two steps of these: nobody finds a span before
+ * the second, so what its owner has besides can be filled in.
+ */
+struct span *span_new_slots(const struct span_owner *owner, unsigned page_flags, uintptr_t limit);
+struct span *span_new_large(unsigned span_class, size_t bytes, size_t align_pages,
+                            unsigned page_flags);
+void span_publish(struct span *span);
+
+/*
  * span_extend_large -- make a large object's span longer, where it is.
  *   granules  > those that it has
  *   returns   false: the pages behind it are not to be had
@@ -286,7 +303,12 @@ struct span_stats {
 struct span_stats span_stats(void); /* irq; exact when nothing else runs */
 size_t span_bytes_now(void);        /* span_stats().span_bytes alone, by one load; any context */
 
-void span_init(void);  /* mm_init, before the page heap opens: the table */
+void span_init(void); /* mm_init, before the page heap opens: the table */
+/*
+ * While descriptors are held, what was one stays one, of the collected heap or not as it was: so who has
+ * found a span may look at its class, though the span may go at any time.  irq
+ */
+void span_hold_descriptors(bool are_held);
 void span_drain(void); /* empty pages of the descriptor pool back to the page heap; irq */
 void span_check(const struct span *span); /* S1 to S4; owner's lock held */
 void span_check_all(void);                /* every span there is; nothing else running */

@@ -22,6 +22,7 @@ TEST(cmdline, takes_every_key)
 
     cmdline_try("run=panic,null then=poweroff test=page.* bench=Kmalloc* trace=files.kmt cpus=3 "
                 "mem=512M failnth=7 seed=0xff paranoia=1 gogc=50 memlimit=1GiB gctrace=2 "
+                "gcminheap=1M gcassist=7 "
                 "schedtrace=1000 scavtrace=1 gcstoptheworld=1 gccheckmark=1 clobberfree=1 "
                 "slab_debug=all nodes=5 dmareserve=4M reserve=0 zeroahead=1M page_poison=1 "
                 "page_owner=1 quarantine=2M guard_rate=77 guard_seed=9 soak=123 "
@@ -43,6 +44,7 @@ TEST(cmdline, takes_every_key)
     EXPECT(t, got.failnth == 7 && got.seed == 255 && got.paranoia && got.gogc == 50);
     EXPECT(t, got.gctrace == 2 && got.schedtrace_ms == 1000 && got.scavtrace == 1);
     EXPECT(t, got.gcstoptheworld == 1 && got.gccheckmark == 1 && got.clobberfree == 1);
+    EXPECT(t, got.gcminheap_bytes == MIB && got.gcassist_us == 7);
 }
 
 TEST(cmdline, last_of_a_key_stands)
@@ -103,9 +105,22 @@ TEST(cmdline, malformed_values_are_errors)
         {"watchdog=3601", "0 (off) to 3600 s"},
         {"watchdog=off", "0 (off) to 3600 s"},
         {"paranoia=2", "0 or 1"},
-        {"gogc=never", "or off"},
-        {"gogc=0", "or off"},
+        {"gogc=never", "1 to 4294967295 percent, or off"},
+        {"gogc=0", "1 to 4294967295 percent, or off"},
+        {"gogc=4294967296", "1 to 4294967295 percent, or off"},
+        {"gogc=-1", "1 to 4294967295 percent, or off"},
+        {"gcminheap=1K", "0 (none) or 64KiB to 1TiB"},
+        {"gcminheap=2T", "0 (none) or 64KiB to 1TiB"},
+        {"gcminheap=off", "0 (none) or 64KiB to 1TiB"},
+        {"gcassist=100001", "0 (off) to 100000 us at once"},
+        {"gcassist=1ms", "0 (off) to 100000 us at once"},
         {"gctrace=3", "0, 1 or 2"},
+        {"gctrace=", "0, 1 or 2"},
+        {"gcstoptheworld=3", "0, 1 or 2"},
+        {"gcstoptheworld=yes", "0, 1 or 2"},
+        {"gccheckmark=2", "0 or 1"},
+        {"clobberfree=2", "0 or 1"},
+        {"memlimit=1K", "0 (none) or 1MiB to 64TiB"},
         {"then=reboot", "monitor or poweroff"},
         {"run=0123456789012345678901234567890123456789012345678901234567890123", "63 bytes"},
     };

@@ -48,20 +48,24 @@ void lift_enter(unsigned cpu)
     lift_cpu = cpu;
 }
 
-/* Each CPU's turn comes once it has interrupts on; this thread acts in its place. */
-void port_call_all(void (*fn)(void *arg), void *arg)
+/* Its turn comes once it has interrupts on; this thread acts in its place. */
+void port_call(unsigned cpu, void (*fn)(void *arg), void *arg)
 {
     unsigned self = lift_cpu;
 
     CHECK(port_can_wait());
-    for (unsigned cpu = 0; cpu < lift_cpus; cpu++) {
-        lift_cpu = cpu;
-        unsigned long state = port_irq_save();
+    lift_cpu = cpu;
+    unsigned long state = port_irq_save();
 
-        fn(arg);
-        port_irq_restore(state);
-    }
+    fn(arg);
+    port_irq_restore(state);
     lift_cpu = self;
+}
+
+void port_call_all(void (*fn)(void *arg), void *arg)
+{
+    for (unsigned cpu = 0; cpu < lift_cpus; cpu++)
+        port_call(cpu, fn, arg);
 }
 
 /* All CPUs' locks are this thread's, taken in order: no other thread is inside mm/. */
@@ -104,6 +108,12 @@ void port_each_root(void (*fn)(uintptr_t start, uintptr_t end, void *arg), void 
 
     __builtin_unwind_init(); /* registers to this function's frame */
     fn((uintptr_t)__data_start, (uintptr_t)_end, arg);
+    lift_stack_root(fn, arg);
+}
+
+void port_each_stack(void (*fn)(uintptr_t start, uintptr_t end, void *arg), void *arg)
+{
+    __builtin_unwind_init();
     lift_stack_root(fn, arg);
 }
 

@@ -125,7 +125,16 @@ static inline bool port_can_wait(void)
 #define port_this_cpu(name)     (&(name)[lift_cpu])
 #define port_cpu(name, cpu)     (&(name)[cpu])
 
+void port_call(unsigned cpu, void (*fn)(void *arg), void *arg);
 void port_call_all(void (*fn)(void *arg), void *arg);
+
+static inline void port_preempt_disable(void)
+{
+}
+
+static inline void port_preempt_enable(void)
+{
+}
 
 /* Windows: the plain operations, "interrupts off". */
 #define PORT_RESTARTABLE
@@ -149,6 +158,14 @@ void port_call_all(void (*fn)(void *arg), void *arg);
     lift_here((*(out) = seq_magazine_pop(&port_this_cpu(name)->tops[index])) != NULL)
 #define port_magazine_push(name, index, slot, token) \
     lift_here(seq_magazine_push(&port_this_cpu(name)->tops[index], slot, token))
+
+#define port_store_unless(flag, slot, value)                   \
+    lift_here(atomic_load_explicit(flag, memory_order_relaxed) \
+                  ? false                                      \
+                  : (atomic_store_explicit(slot, value, memory_order_release), true))
+
+#define port_store_logged(flag, name, slot, value) \
+    lift_here(seq_log_store(&port_this_cpu(name)->log, flag, slot, value))
 
 static inline unsigned long port_lock(port_lock_t *lock)
 {
@@ -344,6 +361,16 @@ static inline uint64_t port_setting_seed(void)
     return 1;
 }
 
+/* Nobody starts the collector here (gc_start). */
+#define port_setting_gogc()           100u
+#define port_setting_gcassist()       100u
+#define port_setting_gcminheap()      (4 * MIB)
+#define port_setting_memlimit()       0ul
+#define port_setting_gcstoptheworld() 0u
+#define port_setting_gctrace()        0u
+#define port_setting_gccheckmark()    false
+#define port_setting_clobberfree()    false
+
 static inline bool port_setting_page_owner(void)
 {
     return false;
@@ -394,6 +421,7 @@ static inline uint64_t port_seed(void)
 }
 
 void port_stop_others(void (*fn)(void *arg), void *arg);
+void port_each_stack(void (*fn)(uintptr_t start, uintptr_t end, void *arg), void *arg);
 void port_each_root(void (*fn)(uintptr_t start, uintptr_t end, void *arg), void *arg);
 
 /* Stacks are the process's. */

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "arch/hosted/hosted.h"
+#include "mm/gc/gc_types.h"
 #include "mm/mm.h"
 #include "mm/page/page.h"
 #include "mm/slab/slab.h"
@@ -111,7 +112,9 @@ static void starter_enters(void)
     EXPECT(hosted_cpu_enter() == -1);
 }
 
-/* What one machine leaves undone is gone with it. */
+static GC_ROOT(void, left_over);
+
+/* What one machine leaves undone is gone with it; so is what a root of the program led to. */
 static void each_start_finds_the_first_state(void)
 {
     size_t first = 0;
@@ -121,10 +124,12 @@ static void each_start_finds_the_first_state(void)
         if (turn == 0)
             first = free_pages();
         EXPECT(free_pages() == first);
+        EXPECT(gc_load(&left_over) == NULL);
         EXPECT(kmem_cache_create("left over", 48, 0, NULL, 0) != NULL);
         (void)kmalloc(100000);
         (void)page_alloc(7, 0);
         EXPECT(free_pages() < first);
+        **left_over = kmalloc(16); /* no barrier: nothing is collected before the stop */
         hosted_stop();
     }
 }
