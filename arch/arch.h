@@ -373,6 +373,10 @@ size_t arch_backtrace(const struct trap_frame *from, uintptr_t *pcs, size_t max)
 /* The function that holds `pc`: false when not known.  Any context. */
 bool arch_symbol(uintptr_t pc, const char **name, size_t *offset);
 
+/* Where the function of that name begins, of several the first; 0: there is none.  Walks over all.  Any
+ * context. */
+uintptr_t arch_symbol_find(const char *name);
+
 /*
  * arch_line -- the source line of the instruction that holds byte `pc`; of inlined code the
  * innermost.  `file` is relative to the root.  False when not known: x86_64 knows all code of its

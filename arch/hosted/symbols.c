@@ -10,6 +10,7 @@
 #include <elf.h>
 #include <fcntl.h>
 #include <link.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -89,14 +90,28 @@ void hosted_symbols_unload(void)
     symbol_count = 0;
 }
 
+static bool symbol_is_function(const Elf64_Sym *symbol)
+{
+    return ELF64_ST_TYPE(symbol->st_info) == STT_FUNC && symbol->st_shndx != SHN_UNDEF &&
+           symbol->st_name < name_bytes;
+}
+
+uintptr_t arch_symbol_find(const char *name)
+{
+    for (size_t i = 0; i < symbol_count; i++) {
+        if (symbol_is_function(&symbols[i]) && strcmp(names + symbols[i].st_name, name) == 0)
+            return load_bias + symbols[i].st_value;
+    }
+    return 0;
+}
+
 bool arch_symbol(uintptr_t pc, const char **name, size_t *offset)
 {
     for (size_t i = 0; i < symbol_count; i++) {
         const Elf64_Sym *symbol = &symbols[i];
         uintptr_t start = load_bias + symbol->st_value;
 
-        if (ELF64_ST_TYPE(symbol->st_info) == STT_FUNC && symbol->st_shndx != SHN_UNDEF &&
-            pc - start < symbol->st_size && symbol->st_name < name_bytes) {
+        if (symbol_is_function(symbol) && pc - start < symbol->st_size) {
             *name = names + symbol->st_name;
             *offset = pc - start;
             return true;

@@ -10,6 +10,7 @@
 #include "arch/x86_64/symbols.h"
 #include "arch/arch.h"
 #include "arch/x86_64/image.h"
+#include "kernel/base/string.h"
 
 /* Entries ascend; the last is an end mark. */
 struct table_entry {
@@ -52,6 +53,15 @@ bool arch_symbol(uintptr_t pc, const char **name, size_t *offset)
     *name = __symbol_names + symbol->value;
     *offset = pc - BOOT_KERNEL_BASE - symbol->offset;
     return true;
+}
+
+uintptr_t arch_symbol_find(const char *name)
+{
+    for (const struct table_entry *symbol = __symbols_start; symbol + 1 < __symbols_end; symbol++) {
+        if (strcmp(__symbol_names + symbol->value, name) == 0)
+            return BOOT_KERNEL_BASE + symbol->offset;
+    }
+    return 0;
 }
 
 size_t symbols_line_blocks(void)

@@ -59,6 +59,12 @@ struct bench_case {
 void bench_start(struct bench *bench);
 void bench_stop(struct bench *bench);
 
+/*
+ * bench_parallel -- fn(n, bench->arg) on the first `cpus` CPUs at once, in parts, which make the bench's n on
+ * each; the clock's ticks are the mean over the CPUs (bench_smp.c).
+ */
+void bench_parallel(struct bench *bench, unsigned cpus, void (*fn)(uint64_t n, size_t arg));
+
 /* What the n operations allocated while the clock ran: objects and pages, bytes as asked for. */
 void bench_allocs(struct bench *bench, uint64_t allocs, uint64_t bytes);
 

@@ -231,7 +231,7 @@ static void parallel_on_cpu(void *arg)
     }
 }
 
-static void parallel_run(struct bench *bench, unsigned cpus, void (*pairs)(uint64_t, size_t))
+void bench_parallel(struct bench *bench, unsigned cpus, void (*pairs)(uint64_t n, size_t arg))
 {
     struct parallel_job job = {.n = bench->n, .arg = bench->arg, .cpus = cpus, .pairs = pairs};
 
@@ -251,17 +251,17 @@ static const size_t parallel_orders[] = {0, 4};
 #define PARALLEL_BENCH(cpus_)                                                                   \
     static void parallel_objects_##cpus_(struct bench *bench)                                   \
     {                                                                                           \
-        parallel_run(bench, cpus_, parallel_objects);                                           \
+        bench_parallel(bench, cpus_, parallel_objects);                                         \
         bench_allocs(bench, bench->n, bench->n * bench->arg);                                   \
     }                                                                                           \
     static void parallel_pages_##cpus_(struct bench *bench)                                     \
     {                                                                                           \
-        parallel_run(bench, cpus_, parallel_pages);                                             \
+        bench_parallel(bench, cpus_, parallel_pages);                                           \
         bench_allocs(bench, bench->n, (bench->n << bench->arg) * PAGE_BYTES);                   \
     }                                                                                           \
     static void parallel_nothing_##cpus_(struct bench *bench)                                   \
     {                                                                                           \
-        parallel_run(bench, cpus_, parallel_nothing);                                           \
+        bench_parallel(bench, cpus_, parallel_nothing);                                         \
     }                                                                                           \
     BENCH(ParallelPair##cpus_, .name = "ParallelPair/size=", BENCH_ARGS(parallel_sizes),        \
           .cpus = cpus_, .loop = parallel_objects_##cpus_, .empty = parallel_nothing_##cpus_);  \
