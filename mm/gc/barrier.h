@@ -21,7 +21,7 @@
 
 extern _Atomic bool gc_barrier_is_on; /* [A] relaxed: a handshake follows each change */
 
-/* *slot = value, by the barrier.  slot: a word of an object, or a root.  irq; 5 instructions, mark off */
+/* *slot = value, by the barrier.  slot: a word of an object, or a root.  irq; 5 instructions, 22 while marking */
 void gc_store_word(void *_Atomic *slot, void *value);
 
 /* The same if it holds `expected`, as one step; false: it does not, nothing is stored.  irq */
@@ -29,12 +29,12 @@ bool gc_cas_word(void *_Atomic *slot, void *expected, void *value);
 
 /*
  * gc_shade -- a word that may be a pointer goes where the barrier does not see it: from one thread to
- * another, or into a range of gc_root_add.  Interrupts are off from before this to behind the move: else a
- * mark could begin in between.
+ * another, or into a range of gc_root_add.  Before the move or behind it, with interrupts off over both: so
+ * the collector waits for both, or comes before both.
  */
 void gc_shade(const void *word);
 
-/* The same where interrupts are off from here to behind the move; which they must be. */
+/* The same, short where no mark is on. */
 static ALWAYS_INLINE void gc_note_move(uintptr_t word)
 {
     if (UNLIKELY(atomic_load_explicit(&gc_barrier_is_on, memory_order_relaxed)))

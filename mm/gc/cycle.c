@@ -52,7 +52,7 @@ enum { GC_THREADS_NONE, GC_THREADS_MAKING, GC_THREADS_MADE };
 
 static struct {
     const struct gc_threads *threads; /* [C] once set; NULL: there are no cycles yet */
-    _Atomic unsigned threads_state; /* [A] release / acquire; who is making them has the next two */
+    _Atomic unsigned threads_state;   /* [A] release / acquire; their maker has the next three */
     bool has_thread, has_background, has_watch;
     _Atomic uint64_t wanted;        /* [A] cycles that shall have begun; release / acquire */
     _Atomic uint64_t begun, done;   /* [A] release / acquire */

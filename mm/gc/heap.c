@@ -4,7 +4,7 @@
  *              refill                      sweep, as the mark has left it
  *     partial --------> full         unswept --------> partial, full, or back to the page heap
  *        ^                |             ^
- *        '---- free ------'             '---- all spans, when a mark ends (gc_heap_flip)
+ *        '---- free ------'             '---- all spans, when a mark ends (gc_kind_flip)
  *
  * A slot leaves its span for a magazine zeroed and with its token; its bit of the map is cleared after
  * that.  While the kind is black it is marked and scanned before it leaves.  Nobody takes slots of a span
