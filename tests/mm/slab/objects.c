@@ -85,8 +85,12 @@ void hog_take(struct hog *hog, size_t leave_pages)
 {
     hog->count = 0;
     reserves_lift();
+
+    void *kept = page_alloc(leave_pages, 0); /* side by side, whatever tests before have left */
+    size_t left = kept != NULL ? 0 : leave_pages;
+
     for (size_t pages = (size_t)1 << 24; pages > 0; pages /= 2) {
-        while (hog->count < HOG_RUNS_MAX && page_free_count() >= leave_pages + pages) {
+        while (hog->count < HOG_RUNS_MAX && page_free_count() >= left + pages) {
             void *addr = page_alloc(pages, 0);
 
             if (addr == NULL)
@@ -95,6 +99,7 @@ void hog_take(struct hog *hog, size_t leave_pages)
             hog->runs[hog->count++].pages = pages;
         }
     }
+    page_free(kept, leave_pages);
 }
 
 void hog_give(struct hog *hog)
