@@ -5,13 +5,13 @@
 
 for machine in "hosted-thread 8" "hosted-address 4" "hosted 8" "hosted 1"; do # of two: QEMU's
     variant=${machine% *} cpus=${machine#* }
-    echo "$variant-$cpus-cpus 300 build/$variant/tests cpus=$cpus guard_rate=0"
+    echo "$variant-$cpus-cpus 900 build/$variant/tests cpus=$cpus guard_rate=0"
 done
 echo "mutants-sample 300 env JOBS=1 tests/mutants/run.sh" \
     "sequence-not-rewound-in-slab-hosted sequence-pop-leaves-the-token" \
     "pending-not-pushed kfree-double-free-not-checked"
 for machine in "8 512M" "2 512M" "2 128M" "1 512M"; do
-    echo "qemu-tests-$(echo "$machine" | tr ' ' -) 300 tests/qemu/tests.sh $machine"
+    echo "qemu-tests-$(echo "$machine" | tr ' ' -) 600 tests/qemu/tests.sh $machine"
 done
 # Of four CPUs and of much memory, what these can change.
 for glob in "thread*" "*_smp"; do

@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include "kernel/print.h"
+#include "kernel/thread/thread_impl.h"
 #include "tests/test.h"
 
 #define PANIC_REPORT_BYTES  (64 * 1024)
@@ -58,6 +59,23 @@ static void panic_print_report(char *report)
         printk("#   %s\n", line);
 }
 
+#define QUIET_LOOKS 10000u
+
+/*
+ * Other CPUs sleep, if they will soon: the child has a copy of each lock that one of them holds, and nobody
+ * to let it go.  The collector's threads are on their way to sleep when a cycle before a test has ended.
+ */
+static void panic_wait_for_quiet(void)
+{
+    uint64_t others = ~0ull >> (64 - arch_cpu_count()) & ~(1ull << arch_cpu_id());
+
+    for (unsigned i = 0; i < QUIET_LOOKS; i++) {
+        if ((atomic_load_explicit(&sched_idle_cpus, memory_order_seq_cst) & others) == others)
+            return;
+        arch_relax();
+    }
+}
+
 /* Run fn(arg) in a child to its end.  NULL: not possible, and the test has failed. */
 static char *panic_run(struct test *t, void (*fn)(void *), void *arg, int *status)
 {
@@ -67,6 +85,7 @@ static char *panic_run(struct test *t, void (*fn)(void *), void *arg, int *statu
 
     if (!EXPECT(t, pipe(pipe_ends) == 0))
         return NULL;
+    panic_wait_for_quiet();
     child = fork();
     if (child == 0)
         panic_child(fn, arg, pipe_ends);
